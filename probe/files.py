@@ -1,0 +1,152 @@
+"""Writing that is all or nothing, and manifests that notice a flipped bit."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from probe.errors import DamagedError, DiskError, UnsafeError
+
+MANIFEST = "manifest.json"
+
+
+@contextlib.contextmanager
+def disk_errors(place: Path | str) -> Iterator[None]:
+    """Turn an operating-system write error into a :class:`DiskError` that names the place."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(
+            f"cannot write {place}: {error.strerror or error}; nothing was left half written. "
+            "Free some space or choose another --out, then run the command again."
+        ) from error
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; on success it is synced and renamed over ``path``.
+
+    On any exception the temporary file is removed and ``path`` is as it was.
+    """
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.close(handle)
+    part = Path(name)
+    try:
+        with disk_errors(path):
+            yield part
+            _sync(part)
+            os.chmod(part, 0o644)
+            os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_directory(path: Path | str) -> Iterator[Path]:
+    """Yield an empty directory beside ``path`` that replaces ``path`` on success and vanishes on error."""
+    path = Path(path)
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+    try:
+        with disk_errors(path):
+            yield part
+            for file in sorted(part.rglob("*")):
+                if file.is_file():
+                    _sync(file)
+            os.chmod(part, 0o755)
+            old = part.with_suffix(".old")
+            if path.exists():
+                os.replace(path, old)
+            os.replace(part, path)
+            shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    with open(path, "rb") as handle:
+        os.fsync(handle.fileno())
+
+
+def sha256_of(path: Path | str) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write ``value`` as indented UTF-8 JSON, atomically; NaN and infinity are refused."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with atomic_file(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_manifest(directory: Path, kind: str, schema_version: int, provenance: dict[str, Any]) -> None:
+    """Write ``manifest.json`` (last): the kind, schema version, provenance, and sha256 of every other file."""
+    names = sorted(
+        file.relative_to(directory).as_posix()
+        for file in directory.rglob("*")
+        if file.is_file() and file.name != MANIFEST
+    )
+    write_json(
+        directory / MANIFEST,
+        {
+            "kind": kind,
+            "schema_version": schema_version,
+            "provenance": provenance,
+            "files": {name: sha256_of(directory / name) for name in names},
+        },
+    )
+
+
+def read_manifest(directory: Path | str, kind: str, schema_version: int, *, verify: bool = True) -> dict[str, Any]:
+    """Read and check ``manifest.json`` of ``directory``; with ``verify`` every listed file's sha256 too.
+
+    Raises:
+        DamagedError: no directory or manifest, another kind or schema version, a missing or altered file.
+        UnsafeError: a listed file lies outside the directory or is a symbolic link.
+    """
+    directory = Path(directory)
+    path = directory / MANIFEST
+    if not directory.is_dir():
+        raise DamagedError(f"no {kind} at {directory}: the directory does not exist. Check the path.")
+    if not path.is_file():
+        raise DamagedError(f"{directory} is not a {kind}: it has no {MANIFEST}. It may be unfinished; make it again.")
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        files = dict(manifest["files"])
+        found = (manifest["kind"], manifest["schema_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{path} cannot be read ({error}); the {kind} is damaged. Make it again.") from error
+    if found != (kind, schema_version):
+        raise DamagedError(
+            f"{path}: wanted a {kind} of schema version {schema_version}, found {found[0]} of version {found[1]}."
+        )
+    for name, digest in files.items():
+        check_file(directory, name, digest if verify else None, kind)
+    return manifest
+
+
+def check_file(directory: Path, name: str, digest: str | None, kind: str) -> Path:
+    """Return the path of a manifest entry after checking that it is inside, present and (with ``digest``) unaltered."""
+    path = directory / name
+    if path.is_symlink() or not path.resolve().is_relative_to(directory.resolve()):
+        raise UnsafeError(f"{directory}/{name} is a link or lies outside the {kind}; refused.")
+    if not path.is_file():
+        raise DamagedError(f"{directory} lacks {name}, which its manifest lists; the {kind} is damaged. Make it again.")
+    if digest is not None and (found := sha256_of(path)) != digest:
+        raise DamagedError(
+            f"{path} is altered: sha256 {found[:12]}…, manifest says {str(digest)[:12]}…. Make the {kind} again."
+        )
+    return path
