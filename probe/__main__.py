@@ -1,0 +1,63 @@
+"""``python -m probe COMMAND``: each command's module is imported only when that command is asked for."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from probe import cli
+
+# command -> (module with add_arguments(parser) and run(args), one line of help)
+COMMANDS = {
+    "train": ("probe.distillation.trainer", "train a student by a recipe: sft, dskd-cma or dskd-cma-ga"),
+    "extract": ("probe.extract_command", "write the attention maps of checkpoints into a map store"),
+    "score": ("probe.scoring", "score stored maps against gold alignments"),
+    "doctor": ("probe.doctor", "say what this machine has: versions, teacher, fonts, browser"),
+    "verify": ("probe.verify", "check a checkpoint, map store or cache for damage"),
+}
+
+
+class LazyParser(argparse.ArgumentParser):
+    """A subcommand's parser that asks its module for the options only when it is used (torch takes seconds)."""
+
+    module = ""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.module:
+            module, self.module = importlib.import_module(self.module), ""
+            module.add_arguments(self)
+            self.set_defaults(run=module.run)
+        return super().parse_known_args(args, namespace)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of ``python -m probe`` with one lazy subparser per command."""
+    parser = cli.make_parser(
+        "python -m probe",
+        "Probe and align cross-model attention in cross-tokenizer distillation.",
+        """
+  python -m probe doctor
+  python -m probe extract --checkpoint checkpoints/dskd-cma --data analysis/gold/probe_set.jsonl --out out/maps
+  python -m probe score out/maps --gold analysis/gold/gold.jsonl""",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=LazyParser, required=True)
+    for name, (module, help_line) in COMMANDS.items():
+        commands.add_parser(name, help=help_line, allow_abbrev=False).module = module
+    return parser
+
+
+def run(args: argparse.Namespace) -> int | None:
+    """Run the chosen command."""
+    return args.run(args)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """``python -m probe`` as a function; returns the exit code."""
+    return cli.main(build_parser, run, argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
