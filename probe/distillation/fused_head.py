@@ -1,0 +1,279 @@
+"""Losses over a vocabulary without ever holding the logits of all positions.
+
+A head of V tokens makes V logits a position: 49,152 of them for SmolLM2, 400 MB for a batch of 4 x 512. Here logits live for one
+tile at a time, and the gradient is taken in the same pass, by hand; backward only scales it. Two shapes of tile:
+- a big frozen head (the teacher's): all rows, a slice of the vocabulary, with a running softmax, so that the head is
+  read once; it rests on KL(p ‖ q) = e·(h_p − h_q)/τ − logsumexp_p + logsumexp_q with e = Σ_v p(v) W[v];
+- the student's own head: some rows, the whole vocabulary, since argmax and divergences want whole rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from probe.distillation.divergences import Divergence
+
+TILE_FLOATS = 1 << 19  # 2 MiB of logits: stays in a core's cache between the two products
+
+
+@dataclass(frozen=True)
+class TeacherSummary:
+    """All that L_s2t_kd needs of the frozen teacher's distribution p = softmax((W h + b)/τ), per teacher position.
+
+    `expected_head` [teacher, d_t] is e = Σ_v p(v) W[v]; `negentropy` [teacher] is Σ_v p(v) log p(v), less Σ_v p(v) b(v)/τ
+    where the head has a bias. Both depend on the temperature only besides: compute once, keep with the cached states.
+    """
+
+    expected_head: Float[Tensor, "teacher d_t"]
+    negentropy: Float[Tensor, " teacher"]
+
+
+@dataclass(frozen=True)
+class HeadPass:
+    """logsumexp of W h / τ + b / τ, e = Σ_v softmax(v) W[v], and whether the given target is the argmax."""
+
+    logsumexp: Float[Tensor, " position"]
+    expected_head: Float[Tensor, "position d"]
+    correct: Tensor | None
+
+
+@torch.no_grad()
+def head_pass(
+    hidden: Float[Tensor, "position d"],
+    head: Float[Tensor, "vocab d"],
+    temperature: float,
+    bias: Float[Tensor, " vocab"] | None = None,
+    targets: Int[Tensor, " position"] | None = None,
+) -> HeadPass:
+    """One pass over the vocabulary in slices with a running maximum, two products a slice; holds O(tile) logits."""
+    n, vocab = len(hidden), len(head)
+    scaled = hidden / temperature
+    maximum = scaled.new_full((n, 1), -torch.inf)
+    total, expected = scaled.new_zeros(n, 1), torch.zeros_like(scaled)
+    target_logit = scaled.new_full((n,), -torch.inf)
+    width = min(vocab, max(64, TILE_FLOATS // max(n, 1)))
+    buffer = scaled.new_empty(n * width)
+    for start in range(0, vocab, width):
+        rows = head[start : start + width]
+        logits = torch.mm(scaled, rows.T, out=buffer[: n * len(rows)].view(n, len(rows)))
+        if bias is not None:
+            logits.add_(bias[start : start + width], alpha=1 / temperature)
+        if targets is not None:
+            inside = ((targets >= start) & (targets < start + len(rows))).nonzero().squeeze(1)
+            target_logit[inside] = logits[inside, targets[inside] - start]
+        new_maximum = torch.maximum(maximum, logits.amax(dim=1, keepdim=True))
+        shrink = (maximum - new_maximum).exp_()
+        logits.sub_(new_maximum).exp_()
+        total.mul_(shrink).add_(logits.sum(dim=1, keepdim=True))
+        expected.mul_(shrink).addmm_(logits, rows)
+        maximum = new_maximum
+    correct = None if targets is None else target_logit >= maximum.squeeze(1)
+    return HeadPass((maximum + total.log()).squeeze(1), expected.div_(total), correct)
+
+
+def teacher_summary(
+    hidden: Float[Tensor, "teacher d_t"],
+    head: Float[Tensor, "vocab_t d_t"],
+    temperature: float,
+    bias: Float[Tensor, " vocab_t"] | None = None,
+) -> TeacherSummary:
+    """The summary of teacher positions; `temperature` must be the one the loss is taken at."""
+    done = head_pass(hidden, head, temperature, bias)
+    return TeacherSummary(done.expected_head, (done.expected_head * hidden).sum(1) / temperature - done.logsumexp)
+
+
+class _SummaryKL(torch.autograd.Function):
+    """Σ_j KL(teacher_j ‖ softmax((W h_j + b)/τ)) from teacher summaries; the head is a constant."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, bias: Tensor | None, e: Tensor, negentropy: Tensor, targets: Tensor, tau: float
+    ) -> tuple[Tensor, Tensor]:
+        done = head_pass(hidden, head, tau, bias, targets)
+        loss = negentropy - (e * hidden).sum(1) / tau + done.logsumexp
+        ctx.save_for_backward(done.expected_head.sub_(e).div_(tau))
+        assert done.correct is not None
+        correct = done.correct.sum()
+        ctx.mark_non_differentiable(correct)
+        return loss.sum(), correct
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_loss: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        (grad,) = ctx.saved_tensors
+        return grad * grad_loss, None, None, None, None, None, None
+
+
+def summary_kl(
+    hidden: Float[Tensor, "teacher d_t"],
+    head: Float[Tensor, "vocab_t d_t"],
+    summary: TeacherSummary,
+    targets: Int[Tensor, " teacher"],
+    temperature: float,
+    bias: Float[Tensor, " vocab_t"] | None = None,
+) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+    """Σ_j KL(teacher_j ‖ softmax((W h_j + b)/τ)), and at how many positions the target is the argmax of W h_j + b.
+
+    Only `hidden` gets a gradient: (Σ_v softmax(v) W[v] − e_j)/τ. Not multiplied by τ², not divided.
+    """
+    return _SummaryKL.apply(
+        hidden, head, bias, summary.expected_head, summary.negentropy, targets, temperature
+    )
+
+
+@dataclass(frozen=True)
+class StudentTerms:
+    """What the student-side pass weighs: total = w_ce · CE(student) + w_t2s · (CE(t2s) + D(student ‖ t2s) where right)."""
+
+    ce_weight: float
+    t2s_weight: float
+    temperature: float
+    divergence: Divergence | None
+
+
+@dataclass(frozen=True)
+class StudentSums:
+    """Sums over student positions, all detached but `total`; see `StudentTerms` for what `total` weighs."""
+
+    total: Float[Tensor, ""]
+    ce: Float[Tensor, ""]
+    t2s_ce: Float[Tensor, ""]
+    t2s_kd: Float[Tensor, ""]
+    correct: Float[Tensor, ""]
+    t2s_correct: Float[Tensor, ""]
+    max_t2s_prob: Float[Tensor, ""]
+
+
+class _StudentSide(torch.autograd.Function):
+    """Forward computes the loss and all its gradients chunk by chunk; backward scales them."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | None, targets: Tensor, terms: StudentTerms
+    ) -> tuple[Tensor, Tensor]:
+        need = ctx.needs_input_grad
+        grads = [
+            torch.empty_like(hidden) if need[0] else None,
+            torch.zeros_like(head) if need[1] else None,
+            torch.zeros_like(bias) if bias is not None and need[2] else None,
+            torch.empty_like(t2s) if t2s is not None and need[3] else None,
+        ]
+        sums = hidden.new_zeros(6)
+        for rows, own, guided in _row_chunks(hidden, head, bias, t2s):
+            _student_chunk(rows, own, guided, head, hidden, targets, terms, sums, grads)
+        ctx.save_for_backward(*grads)
+        ctx.mark_non_differentiable(sums)
+        total = terms.ce_weight * sums[0]
+        return (total if t2s is None else total + terms.t2s_weight * (sums[1] + sums[2])), sums
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        return *(None if grad is None else grad * grad_total for grad in ctx.saved_tensors), None, None
+
+
+def student_side(
+    hidden: Float[Tensor, "student d_s"],
+    head: Float[Tensor, "vocab_s d_s"],
+    t2s_hidden: Float[Tensor, "student d_s"] | None,
+    targets: Int[Tensor, " student"],
+    terms: StudentTerms,
+    bias: Float[Tensor, " vocab_s"] | None = None,
+) -> StudentSums:
+    """CE of the student, CE of the t2s states under the same head, and D(student, t2s) where argmax t2s = target.
+
+    The head and bias get their gradient from the student's own CE and D alone: in t2s logits they are constants, and
+    t2s logits are constants in D. Without `t2s_hidden` it is the plain cross-entropy. Sums, not means.
+    """
+    total, sums = _StudentSide.apply(hidden, head, bias, t2s_hidden, targets, terms)
+    return StudentSums(total, *sums.unbind())
+
+
+def _row_chunks(
+    hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | None
+) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
+    """Logits of some rows at a time, in two buffers that are used again for every chunk."""
+    n, vocab = len(hidden), len(head)
+    size = max(1, min(n, max(16, TILE_FLOATS // vocab)))
+    buffers = [hidden.new_empty(size, vocab) for _ in range(1 if t2s is None else 2)]
+    for start in range(0, n, size):
+        rows = slice(start, min(start + size, n))
+        logits = [
+            torch.mm(states[rows], head.T, out=buffer[: rows.stop - rows.start])
+            for states, buffer in zip([hidden, t2s], buffers, strict=False)
+            if states is not None
+        ]
+        if bias is not None:
+            for one in logits:
+                one.add_(bias)
+        yield rows, logits[0], logits[1] if t2s is not None else None
+
+
+def _student_chunk(
+    rows: slice,
+    own: Tensor,
+    guided: Tensor | None,
+    head: Tensor,
+    hidden: Tensor,
+    targets: Tensor,
+    terms: StudentTerms,
+    sums: Tensor,
+    grads: list[Tensor | None],
+) -> None:
+    """Adds one chunk to `sums` and `grads`; overwrites its logits `own` and `guided` by gradients."""
+    grad_hidden, grad_head, grad_bias, grad_t2s = grads
+    target = targets[rows, None]
+    kd_rows, kd_grad = None, None
+    if guided is not None:
+        right = guided.argmax(dim=1, keepdim=True) == target
+        sums[4] += right.sum()
+        if terms.divergence is not None and bool(right.any()):
+            kd_rows = right.squeeze(1).nonzero().squeeze(1)
+            kd, kd_grad = _divergence(own[kd_rows], guided[kd_rows], terms)
+            sums[2] += kd
+        ce, best = _softmax_cross_entropy_(guided, target)
+        sums[1] += ce
+        sums[5] += best.sum()
+        if grad_t2s is not None:
+            torch.mm(guided, head, out=grad_t2s[rows])
+            grad_t2s[rows] *= terms.t2s_weight
+    sums[3] += (own.argmax(dim=1, keepdim=True) == target).sum()
+    ce, _ = _softmax_cross_entropy_(own, target)
+    sums[0] += ce
+    own *= terms.ce_weight
+    if kd_rows is not None and kd_grad is not None:
+        own.index_add_(0, kd_rows, kd_grad, alpha=terms.t2s_weight)
+    if grad_hidden is not None:
+        torch.mm(own, head, out=grad_hidden[rows])
+    if grad_head is not None:
+        grad_head.addmm_(own.T, hidden[rows])
+    if grad_bias is not None:
+        grad_bias += own.sum(0)
+
+
+def _softmax_cross_entropy_(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Σ CE and each row's largest probability; `logits` becomes d CE / d logits = softmax − onehot, in place."""
+    logits.sub_(logits.amax(dim=1, keepdim=True))
+    at_target = logits.gather(1, target)
+    logits.exp_()
+    total = logits.sum(dim=1, keepdim=True)
+    logits.div_(total)
+    logits.scatter_add_(1, target, -torch.ones_like(total))
+    return (total.log() - at_target).sum(), total.reciprocal()
+
+
+def _divergence(student: Tensor, teacher: Tensor, terms: StudentTerms) -> tuple[Tensor, Tensor]:
+    """Σ D and its gradient at the student's logits, by autograd over this chunk alone."""
+    assert terms.divergence is not None
+    with torch.enable_grad():
+        leaf = student.detach().requires_grad_()
+        loss = terms.divergence(leaf, teacher, terms.temperature).sum()
+    (grad,) = torch.autograd.grad(loss, leaf)
+    return loss.detach(), grad

@@ -1,0 +1,259 @@
+"""The objectives over the valid response positions of a batch, laid flat: no term ever sees padding.
+
+DSKD-CMA (arXiv 2406.17328) is `dskd_cma`; DSKD-CMA-GA (arXiv 2603.22056) is the same call with a `matching`; SFT is `sft`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from probe.attention import (
+    CrossModelAttention,
+    Normalisation,
+    attention_scores,
+    keys,
+    queries,
+    s2t_weights,
+    t2s_weights,
+    values_t2s,
+)
+from probe.distillation.divergences import Divergence, forward_kl
+from probe.distillation.fused_head import (
+    StudentTerms,
+    TeacherSummary,
+    student_side,
+    summary_kl,
+    teacher_summary,
+)
+from probe.distillation.key_query import KeyQueryTerm, Matching
+from probe.errors import NonFiniteError
+
+Reduction = Literal["mean", "sum"]
+
+
+@dataclass(frozen=True)
+class PairedStates:
+    """Both models' states at the valid response positions of a batch, example after example (`*_lengths` positions each).
+
+    Only `student_hidden` (last hidden states, after the final norm) carries a gradient; embeddings and all that is the
+    teacher's are detached by whoever fills this. `*_targets` are token ids of y and z.
+    """
+
+    student_hidden: Float[Tensor, "student d_s"]
+    student_input_emb: Float[Tensor, "student d_s"]
+    student_target_emb: Float[Tensor, "student d_s"]
+    student_targets: Int[Tensor, " student"]
+    student_lengths: Sequence[int]
+    teacher_hidden: Float[Tensor, "teacher d_t"]
+    teacher_input_emb: Float[Tensor, "teacher d_t"]
+    teacher_target_emb: Float[Tensor, "teacher d_t"]
+    teacher_targets: Int[Tensor, " teacher"]
+    teacher_lengths: Sequence[int]
+
+    def __post_init__(self) -> None:
+        for side, lengths in (("student", self.student_lengths), ("teacher", self.teacher_lengths)):
+            if not lengths or min(lengths) < 1:
+                raise ValueError(f"every example needs a {side} position, got lengths {list(lengths)}; drop empty ones")
+            for name in ("hidden", "input_emb", "target_emb", "targets"):
+                rows = len(getattr(self, f"{side}_{name}"))
+                if rows != sum(lengths):
+                    raise ValueError(f"{side}_{name} must have {sum(lengths)} rows, the sum of the lengths; got {rows}")
+        if len(self.student_lengths) != len(self.teacher_lengths):
+            raise ValueError(
+                f"both sides must hold the same examples, got {len(self.student_lengths)} student and "
+                f"{len(self.teacher_lengths)} teacher lengths"
+            )
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """`loss` has the gradient. The other tensors are detached *sums* over positions, so that they add up over batches.
+
+    `kq` (a mean, unweighted) and `discriminator_accuracy` are None without key-query matching; the t2s and s2t sums are
+    zeros for SFT. Properties divide once.
+    """
+
+    loss: Float[Tensor, ""]
+    n_student: int
+    n_teacher: int
+    ce: Float[Tensor, ""]
+    t2s_ce: Float[Tensor, ""]
+    t2s_kd: Float[Tensor, ""]
+    s2t_kd: Float[Tensor, ""]
+    student_correct: Float[Tensor, ""]
+    t2s_correct: Float[Tensor, ""]
+    s2t_correct: Float[Tensor, ""]
+    max_t2s_prob: Float[Tensor, ""]
+    kq: Float[Tensor, ""] | None = None
+    discriminator_accuracy: Float[Tensor, ""] | None = None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of student positions where the student's argmax is the target."""
+        return float(self.student_correct) / self.n_student
+
+    @property
+    def t2s_accuracy(self) -> float:
+        """Share of student positions where the argmax of the t2s logits is the target."""
+        return float(self.t2s_correct) / self.n_student
+
+
+@dataclass(frozen=True)
+class _Attended:
+    """What cross-model attention hands to the losses, flat again."""
+
+    t2s_hidden: Float[Tensor, "student d_s"]
+    s2t_hidden: Float[Tensor, "teacher d_t"]
+    queries: Float[Tensor, "student d_key"]
+    keys: Float[Tensor, "teacher d_key"]
+
+
+def dskd_cma(
+    states: PairedStates,
+    attention: CrossModelAttention,
+    student_head: Float[Tensor, "vocab_s d_s"],
+    teacher_head: Float[Tensor, "vocab_t d_t"],
+    normalisation: Normalisation | Sequence[Normalisation],
+    *,
+    kd_rate: float = 0.5,
+    temperature: float = 2.0,
+    divergence: Divergence = forward_kl,
+    student_bias: Float[Tensor, " vocab_s"] | None = None,
+    teacher_bias: Float[Tensor, " vocab_t"] | None = None,
+    summary: TeacherSummary | None = None,
+    matching: Matching | None = None,
+    kappa: float = 1.0,
+    masks: Sequence[Bool[Tensor, "student teacher"]] | None = None,
+    maps: Sequence[Float[Tensor, "student teacher"]] | None = None,
+    reduction: Reduction = "mean",
+) -> LossTerms:
+    """L = (1 − λ) L_ce + λ (L_t2s_ce + L_t2s_kd + L_s2t_kd) [+ κ L_kq], λ = `kd_rate`; see methods.md for each term.
+
+    `mean` divides the token sums by the number of student targets; `sum` leaves them (κ L_kq is a mean in both).
+    Reached by the gradient: `student_hidden`, `student_head` (through L_ce and L_t2s_kd only), the three projectors, and
+    what `matching` holds. Constants: embeddings, the teacher, both heads inside t2s and s2t logits, t2s logits in L_t2s_kd.
+    `normalisation` may be one per example. `summary` is the teacher's, at this `temperature`; it is computed if missing.
+    `masks` (CLA) says per example which cells may carry weight; `maps` (CLP, gold, uniform) imposes the t2s weights, and the
+    s2t weights are then the same cells with columns rescaled to sum to 1. Raises NonFiniteError naming the terms that are
+    not finite.
+    """
+    attended = _attend(states, attention, normalisation, masks, maps)
+    student = student_side(
+        states.student_hidden,
+        student_head,
+        attended.t2s_hidden,
+        states.student_targets,
+        StudentTerms(1 - kd_rate, kd_rate, temperature, divergence),
+        student_bias,
+    )
+    if summary is None:
+        summary = teacher_summary(states.teacher_hidden, teacher_head, temperature, teacher_bias)
+    s2t_kd, s2t_correct = summary_kl(
+        attended.s2t_hidden, teacher_head.detach(), summary, states.teacher_targets, temperature, teacher_bias
+    )
+    matched = None if matching is None else matching(attended.queries, attended.keys)
+    terms = LossTerms(
+        loss=student.total + kd_rate * s2t_kd,
+        n_student=len(states.student_targets),
+        n_teacher=len(states.teacher_targets),
+        ce=student.ce,
+        t2s_ce=student.t2s_ce,
+        t2s_kd=student.t2s_kd,
+        s2t_kd=s2t_kd.detach(),
+        student_correct=student.correct,
+        t2s_correct=student.t2s_correct,
+        s2t_correct=s2t_correct,
+        max_t2s_prob=student.max_t2s_prob,
+    )
+    return _finish(terms, matched, kappa, reduction)
+
+
+def sft(
+    hidden: Float[Tensor, "student d_s"],
+    targets: Int[Tensor, " student"],
+    head: Float[Tensor, "vocab_s d_s"],
+    *,
+    bias: Float[Tensor, " vocab_s"] | None = None,
+    reduction: Reduction = "mean",
+) -> LossTerms:
+    """Cross-entropy of the student alone over valid positions; reaches `hidden`, `head` and `bias`."""
+    student = student_side(hidden, head, None, targets, StudentTerms(1.0, 0.0, 1.0, None), bias)
+    zero = torch.zeros_like(student.ce)
+    terms = LossTerms(student.total, len(targets), 0, student.ce, zero, zero, zero, student.correct, zero, zero, zero)
+    return _finish(terms, None, 0.0, reduction)
+
+
+def _finish(terms: LossTerms, matched: KeyQueryTerm | None, kappa: float, reduction: Reduction) -> LossTerms:
+    """Divides by the number of student targets, adds the matching term, and refuses numbers that are not finite."""
+    if reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
+    loss, divisor = terms.loss, terms.n_student if reduction == "mean" else 1
+    if matched is None:
+        done = replace(terms, loss=loss / divisor)
+    else:
+        kq = kappa * matched.loss
+        loss = (loss + kq) / divisor if matched.per_target else loss / divisor + kq
+        done = replace(terms, loss=loss, kq=matched.loss.detach(), discriminator_accuracy=matched.accuracy)
+    if not bool(torch.isfinite(done.loss)):
+        names = ("ce", "t2s_ce", "t2s_kd", "s2t_kd", "kq")
+        values = {name: float(value) for name in names if (value := getattr(done, name)) is not None}
+        broken = ", ".join(f"{name} = {value}" for name, value in values.items() if not _finite(value)) or "the total"
+        raise NonFiniteError(
+            f"the loss must be finite, got {float(done.loss)} ({broken}); lower the learning rate or look at the states"
+        )
+    return done
+
+
+def _finite(value: float) -> bool:
+    return value - value == 0
+
+
+def _attend(
+    states: PairedStates,
+    attention: CrossModelAttention,
+    normalisation: Normalisation | Sequence[Normalisation],
+    masks: Sequence[Tensor] | None,
+    maps: Sequence[Tensor] | None,
+) -> _Attended:
+    """Projects flat, attends within each example: no example ever meets another's positions."""
+    sigma_k, sigma_h, sigma_e = _sigmas(normalisation, states)
+    query = queries(states.student_input_emb, states.student_target_emb, attention.query)
+    key = keys(states.teacher_input_emb, states.teacher_target_emb, sigma_k)
+    value_t2s = values_t2s(states.teacher_hidden, states.teacher_target_emb, sigma_h, sigma_e, attention.t2s)
+    value_s2t = attention.s2t(states.student_hidden)
+    lengths = list(states.student_lengths), list(states.teacher_lengths)
+    t2s_hidden, s2t_hidden = [], []
+    per_example = zip(
+        query.split(lengths[0]), key.split(lengths[1]), value_t2s.split(lengths[1]), value_s2t.split(lengths[0]), strict=True
+    )
+    for index, (q, k, u, w) in enumerate(per_example):
+        if maps is None:
+            scores = attention_scores(q, k)
+            mask = None if masks is None else masks[index]
+            a_t2s, a_s2t = t2s_weights(scores, mask), s2t_weights(scores, mask)
+        else:
+            a_t2s = maps[index].to(u)
+            a_s2t = a_t2s / a_t2s.sum(dim=0, keepdim=True).clamp_min(torch.finfo(a_t2s.dtype).tiny)
+        t2s_hidden.append(a_t2s @ u)
+        s2t_hidden.append(a_s2t.T @ w)
+    return _Attended(torch.cat(t2s_hidden), torch.cat(s2t_hidden), query, key)
+
+
+def _sigmas(
+    normalisation: Normalisation | Sequence[Normalisation], states: PairedStates
+) -> tuple[float | Tensor, float | Tensor, float | Tensor]:
+    """σ_k, σ_h, σ_e: one number each, or a column [teacher, 1] where every example has its own."""
+    if isinstance(normalisation, Normalisation):
+        return normalisation.sigma_k, normalisation.sigma_h, normalisation.sigma_e
+    if len(normalisation) != len(states.teacher_lengths):
+        raise ValueError(f"{len(states.teacher_lengths)} examples need as many normalisations, got {len(normalisation)}")
+    table = states.teacher_hidden.new_tensor([(one.sigma_k, one.sigma_h, one.sigma_e) for one in normalisation])
+    repeats = torch.tensor(list(states.teacher_lengths), device=table.device)
+    sigma_k, sigma_h, sigma_e = table.repeat_interleave(repeats, dim=0).split(1, dim=1)
+    return sigma_k, sigma_h, sigma_e

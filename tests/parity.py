@@ -1,0 +1,235 @@
+"""`python -m tests.parity DIR …` holds the library against the numbers of an independent implementation.
+
+Prints each quantity with what is expected, what ours is and the deviation; exits 0 only if all of them match, that is
+|ours − theirs| ≤ 1e-4 · max(1, |theirs|). Without arguments: the folders of tests/golden/. Their README says how they were made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from probe.attention import CrossModelAttention, Normalisation, attention_scores, batch_sigmas, keys, queries, t2s_weights
+from probe.distillation.divergences import DIVERGENCES, adaptive_kl
+from probe.distillation.key_query import Discriminator, Matching, ReplayPadding, released_matching
+from probe.distillation.losses import LossTerms, PairedStates, dskd_cma
+
+GOLDEN = Path(__file__).parent / "golden"
+TOLERANCE = 1e-4
+RELEASED_DIVERGENCES = {**DIVERGENCES, "adaptive_kl": partial(adaptive_kl, released=True)}
+KD_RATE, TEMPERATURE, KAPPA = 0.5, 2.0, 1.0
+NOT_COVERED = ("dskd-cla", "dskd-clp", "dskd-cma-ga/ct-released", "uld")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared quantity; `ours` None: not covered yet."""
+
+    case: str
+    quantity: str
+    expected: float | None
+    ours: float | None
+
+    @property
+    def deviation(self) -> float:
+        if self.expected is None or self.ours is None:
+            return 0.0 if self.expected is self.ours else float("inf")
+        return abs(self.ours - self.expected)
+
+    @property
+    def matches(self) -> bool:
+        return self.deviation <= TOLERANCE * max(1.0, abs(self.expected or 0.0))
+
+
+@dataclass(frozen=True)
+class Side:
+    """One model of a case over its padded batch; `response` is true at valid positions."""
+
+    model: nn.Module
+    inputs: Tensor
+    targets: Tensor
+    response: Tensor
+    hidden: Tensor
+
+    @property
+    def embeddings(self) -> Tensor:
+        return self.model.get_input_embeddings().weight
+
+    @property
+    def head(self) -> Tensor:
+        return self.model.get_output_embeddings().weight
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.embeddings.detach()[torch.where(self.response, ids, 0)]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fixture folder, loaded: both sides, the projectors, σ of the published `batch` normalisation."""
+
+    student: Side
+    teacher: Side
+    attention: CrossModelAttention
+    discriminator: Discriminator
+    normalisation: Normalisation
+    chunk_mask: Tensor
+
+    def states(self) -> PairedStates:
+        student, teacher = self.student, self.teacher
+        return PairedStates(
+            student.hidden[student.response],
+            student.embed(student.inputs)[student.response],
+            student.embed(student.targets)[student.response],
+            student.targets[student.response],
+            student.response.sum(1).tolist(),
+            teacher.hidden[teacher.response],
+            teacher.embed(teacher.inputs)[teacher.response],
+            teacher.embed(teacher.targets)[teacher.response],
+            teacher.targets[teacher.response],
+            teacher.response.sum(1).tolist(),
+        )
+
+    def matching(self) -> Matching:
+        padding = ReplayPadding(
+            self.student.embeddings[0].detach(),
+            self.teacher.embeddings[0].detach(),
+            int((~self.student.response).sum()),
+            int((~self.teacher.response).sum()),
+        )
+        return released_matching(self.discriminator, padding, self.attention.query, self.normalisation.sigma_k)
+
+
+def _side(folder: Path, batch: dict[str, Tensor], name: str, *, train: bool) -> Side:
+    model = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation="eager").eval()
+    model.requires_grad_(train)
+    inputs, labels = batch[f"{name}.input_ids"], batch[f"{name}.labels"]
+    positions = {"position_ids": batch[key]} if (key := f"{name}.position_ids") in batch else {}
+    out = model(inputs, attention_mask=batch[f"{name}.attention_mask"], output_hidden_states=True, **positions)
+    return Side(model, inputs, labels, labels != -100, out.hidden_states[-1])
+
+
+def load_case(folder: Path) -> Case:
+    """Runs both models over the fixture's batch; the student's states carry a gradient."""
+    batch = load_file(folder / "batch.safetensors")
+    student, teacher = _side(folder, batch, "student", train=True), _side(folder, batch, "teacher", train=False)
+    attention = CrossModelAttention(student.hidden.shape[-1], teacher.hidden.shape[-1])
+    attention.load_state_dict(load_file(folder / "projectors.safetensors"))
+    weights = load_file(folder / "discriminator.safetensors")
+    hidden_dim, key_dim = weights["hidden.weight"].shape
+    discriminator = Discriminator(key_dim, hidden_dim)
+    discriminator.load_state_dict(weights)
+    normalisation = batch_sigmas(
+        teacher.embed(teacher.inputs),
+        teacher.embed(teacher.targets),
+        teacher.hidden,
+        teacher.response,
+        teacher.embeddings[0],
+    )
+    return Case(student, teacher, attention, discriminator, normalisation, batch["chunk_mask"].bool())
+
+
+def run_dskd_cma(case: Case, divergence: str, matching: Matching | None = None, **options: object) -> LossTerms:
+    """One objective of the library at the fixtures' settings, gradients taken."""
+    case.student.model.zero_grad()
+    case.attention.zero_grad()
+    terms = dskd_cma(
+        case.states(),
+        case.attention,
+        case.student.head,
+        case.teacher.head,
+        case.normalisation,
+        kd_rate=KD_RATE,
+        temperature=TEMPERATURE,
+        divergence=RELEASED_DIVERGENCES[divergence],
+        matching=matching,
+        kappa=KAPPA,
+        reduction="sum",
+        **options,
+    )
+    terms.loss.backward(retain_graph=True)
+    return terms
+
+
+def quantities(case: Case, terms: LossTerms) -> dict[str, float | None]:
+    """Named as in expected.json; its s2t accuracy is a count scaled to the number of student targets."""
+    kd_loss = float(terms.t2s_ce + terms.t2s_kd + terms.s2t_kd)
+    projectors = {name: getattr(case.attention, name).weight for name in ("query", "t2s", "s2t")}
+    grads = {**projectors, "student_embedding": case.student.embeddings}
+    return {
+        "nll_loss": float(terms.ce),
+        "t2s_ce_loss": float(terms.t2s_ce),
+        "t2s_acc": float(terms.t2s_correct),
+        "max_t2s_prob": float(terms.max_t2s_prob),
+        "t2s_kd_loss": float(terms.t2s_kd),
+        "s2t_kd_loss": float(terms.s2t_kd),
+        "s2t_acc": float(terms.s2t_correct) * terms.n_student / terms.n_teacher,
+        "kd_loss": kd_loss,
+        "kq_loss": None if terms.kq is None else float(terms.kq),
+        "loss": float(terms.loss),
+        "accuracy": float(terms.student_correct),
+        **{f"grad_norm.{name}": None if p.grad is None else float(p.grad.norm()) for name, p in grads.items()},
+    }
+
+
+def map_rows(case: Case, folder: Path) -> Iterator[Row]:
+    """The largest deviation of each example's t2s map over valid cells."""
+    expected = load_file(folder / "expected_maps.safetensors")["dskd-cma"]
+    student, teacher = case.student, case.teacher
+    for index, want in enumerate(expected):
+        rows, columns = student.response[index], teacher.response[index]
+        q = queries(student.embed(student.inputs)[index], student.embed(student.targets)[index], case.attention.query)
+        k = keys(teacher.embed(teacher.inputs)[index], teacher.embed(teacher.targets)[index], case.normalisation.sigma_k)
+        weights = t2s_weights(attention_scores(q[rows], k[columns]))
+        yield Row("maps/dskd-cma", f"example {index}: max |deviation|", 0.0, float((weights - want[rows][:, columns]).abs().max()))
+
+
+def compare(folder: Path) -> Iterator[Row]:
+    """Every quantity of a fixture folder."""
+    expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
+    case = load_case(folder)
+    for name, numbers in expected.items():
+        method, _, divergence = name.rpartition("/")
+        if method == "dskd-cma":
+            ours = quantities(case, run_dskd_cma(case, divergence))
+        elif method == "dskd-cma-ga/gan-released":
+            ours = quantities(case, run_dskd_cma(case, divergence, case.matching()))
+        else:
+            yield Row(name, "not covered yet", None, None)
+            continue
+        yield from (Row(name, quantity, value, ours.get(quantity)) for quantity, value in numbers.items())
+    yield from map_rows(case, folder)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.parity", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("folders", nargs="*", type=Path, help="fixture folders (default: those of tests/golden/)")
+    folders = parser.parse_args(argv).folders or sorted(path.parent for path in GOLDEN.glob("*/expected.json"))
+    failed = compared = 0
+    for folder in folders:
+        if not (folder / "expected.json").is_file():
+            print(f"{folder}: wanted a fixture folder with expected.json, found none", file=sys.stderr)
+            return 2
+        print(f"\n{folder.name}\n{'case':38}{'quantity':32}{'expected':>14}{'ours':>14}{'deviation':>12}")
+        for row in compare(folder):
+            if row.expected is None and row.ours is None and row.quantity == "not covered yet":
+                print(f"{row.case:38}{row.quantity}")
+                continue
+            compared, failed = compared + 1, failed + (not row.matches)
+            numbers = [f"{'none':>14}" if value is None else f"{value:14.6f}" for value in (row.expected, row.ours)]
+            print(f"{row.case:38}{row.quantity:32}{''.join(numbers)}{row.deviation:12.2e}{'' if row.matches else '  DIFFERS'}")
+    print(f"\n{compared - failed} of {compared} quantities match")
+    return 1 if failed or not compared else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
