@@ -192,8 +192,11 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
     from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
     path = Path(path)
+    # AutoTokenizer rebuilds some families (Qwen2, Llama) by their own recipe, which changes a tokenizer that differs.
+    exact = (path / "tokenizer.json").is_file()
+    loader = PreTrainedTokenizerFast if exact else AutoTokenizer
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
+        tokenizer = loader.from_pretrained(path, trust_remote_code=False, local_files_only=True)
     except Exception as error:
         raise DamagedError(f"{path}: its tokenizer cannot be loaded ({type(error).__name__}: {error}).") from error
     if not isinstance(tokenizer, PreTrainedTokenizerFast):
