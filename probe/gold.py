@@ -101,7 +101,7 @@ def check_gold(
         if wanted_print and found_print and wanted_print != found_print:
             raise DataError(
                 f"gold {gold.id!r} is for another {side} tokenizer: wanted fingerprint {wanted_print}, "
-                f"found {found_print}. Use gold made with this pair, or maps of a checkpoint with the gold's tokenizers."
+                f"found {found_print}. Use gold made with this pair, or maps of these tokenizers."
             )
         worst = max((link[place] for link in gold.possible), default=-1)
         if worst >= len(axis):
@@ -118,7 +118,7 @@ def _check_tokens(example_id: str, side: str, wanted: tuple[str, ...], found: tu
     show = [repr(tokens[at]) if at < len(tokens) else "no token" for tokens in (wanted, found)]
     raise DataError(
         f"gold {example_id!r} is for other {side} tokens: first difference at index {at}: wanted {show[0]}, "
-        f"found {show[1]} ({len(wanted)} tokens in the gold, {len(found)} in the map). Use gold made with this pair of tokenizers."
+        f"found {show[1]} ({len(wanted)} tokens in the gold, {len(found)} in the map). Use gold made with this pair."
     )
 
 
