@@ -24,8 +24,9 @@ class Normalisation:
     """The standard deviations by which teacher embeddings and hidden states are divided, and how they were measured.
 
     `sigma_k` is that of the key parts [E_t(x); E_t(z)], `sigma_h` of the last hidden states, `sigma_e` of E_t(z).
-    `kind` says over what: `frozen`, once over a calibration sample's valid response positions; `masked`, the batch's valid
-    response positions; `example`, those of one example; `batch`, the whole padded batch as the published code does.
+    `kind` says over what: `frozen`, once over a calibration sample's valid response positions; `masked`, the batch's
+    valid response positions; `example`, those of one example; `batch`, the whole padded batch as the published code
+    does.
     """
 
     kind: str
@@ -98,8 +99,8 @@ def t2s_weights(
 ) -> Float[Tensor, "*batch student teacher"]:
     """A_t2s: softmax of each student row over the valid teacher positions; rows sum to 1.
 
-    `teacher_mask` (broadcast against `scores`) is true where a cell may carry weight: `[teacher]` for padding, `[student,
-    teacher]` to impose chunks. Raises ValueError where a row has no valid cell.
+    `teacher_mask` (broadcast against `scores`) is true where a cell may carry weight: `[teacher]` for padding,
+    `[student, teacher]` to impose chunks. Raises ValueError where a row has no valid cell.
     """
     return _masked_softmax(scores, teacher_mask, dim=-1)
 
@@ -160,7 +161,8 @@ def batch_key_sigma(
     """σ_k of the published code: over the whole padded batch, the embedding of token id 0 outside the response."""
     outside = ~response.unsqueeze(-1)
     return key_sigma(
-        torch.where(outside, zero_emb, input_emb).flatten(0, 1), torch.where(outside, zero_emb, target_emb).flatten(0, 1)
+        torch.where(outside, zero_emb, input_emb).flatten(0, 1),
+        torch.where(outside, zero_emb, target_emb).flatten(0, 1),
     )
 
 

@@ -1,8 +1,9 @@
 """The divergences D(student, teacher) of the distillation terms, one number a position.
 
-Each takes logits [..., vocab] of the student (which gets the gradient) and of the teacher (a constant to the caller), divides
-both by the temperature τ and sums over the vocabulary. None is multiplied by τ², and no constant is dropped: each is 0
-where the two distributions are equal. p is the student's distribution, q the teacher's. Logits must be finite.
+Each takes logits [..., vocab] of the student (which gets the gradient) and of the teacher (a constant to the caller),
+divides both by the temperature τ and sums over the vocabulary. None is multiplied by τ², and no constant is dropped:
+each is 0 where the two distributions are equal. p is the student's distribution, q the teacher's. Logits must be
+finite.
 """
 
 from __future__ import annotations

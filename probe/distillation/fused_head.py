@@ -1,7 +1,8 @@
 """Losses over a vocabulary without ever holding the logits of all positions.
 
-A head of V tokens makes V logits a position: 49,152 of them for SmolLM2, 400 MB for a batch of 4 x 512. Here logits live for one
-tile at a time, and the gradient is taken in the same pass, by hand; backward only scales it. Two shapes of tile:
+A head of V tokens makes V logits a position: 49,152 of them for SmolLM2, 400 MB for a batch of 4 x 512. Here logits
+live for one tile at a time, and the gradient is taken in the same pass, by hand; backward only scales it. Two shapes
+of tile:
 - a big frozen head (the teacher's): all rows, a slice of the vocabulary, with a running softmax, so that the head is
   read once; it rests on KL(p ‖ q) = e·(h_p − h_q)/τ − logsumexp_p + logsumexp_q with e = Σ_v p(v) W[v];
 - the student's own head: some rows, the whole vocabulary, since argmax and divergences want whole rows.
@@ -27,8 +28,9 @@ TILE_FLOATS = 1 << 19  # 2 MiB of logits: stays in a core's cache between the tw
 class TeacherSummary:
     """All that L_s2t_kd needs of the frozen teacher's distribution p = softmax((W h + b)/τ), per teacher position.
 
-    `expected_head` [teacher, d_t] is e = Σ_v p(v) W[v]; `negentropy` [teacher] is Σ_v p(v) log p(v), less Σ_v p(v) b(v)/τ
-    where the head has a bias. Both depend on the temperature only besides: compute once, keep with the cached states.
+    `expected_head` [teacher, d_t] is e = Σ_v p(v) W[v]; `negentropy` [teacher] is Σ_v p(v) log p(v), less Σ_v p(v)
+    b(v)/τ where the head has a bias. Both depend on the temperature only besides: compute once, keep with the cached
+    states.
     """
 
     expected_head: Float[Tensor, "teacher d_t"]
@@ -94,7 +96,14 @@ class _SummaryKL(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, bias: Tensor | None, e: Tensor, negentropy: Tensor, targets: Tensor, tau: float
+        ctx: Any,
+        hidden: Tensor,
+        head: Tensor,
+        bias: Tensor | None,
+        e: Tensor,
+        negentropy: Tensor,
+        targets: Tensor,
+        tau: float,
     ) -> tuple[Tensor, Tensor]:
         done = head_pass(hidden, head, tau, bias, targets)
         loss = negentropy - (e * hidden).sum(1) / tau + done.logsumexp
@@ -123,14 +132,12 @@ def summary_kl(
 
     Only `hidden` gets a gradient: (Σ_v softmax(v) W[v] − e_j)/τ. Not multiplied by τ², not divided.
     """
-    return _SummaryKL.apply(
-        hidden, head, bias, summary.expected_head, summary.negentropy, targets, temperature
-    )
+    return _SummaryKL.apply(hidden, head, bias, summary.expected_head, summary.negentropy, targets, temperature)
 
 
 @dataclass(frozen=True)
 class StudentTerms:
-    """What the student-side pass weighs: total = w_ce · CE(student) + w_t2s · (CE(t2s) + D(student ‖ t2s) where right)."""
+    """Weights of the student-side pass: total = w_ce · CE(student) + w_t2s · (CE(t2s) + D(student, t2s) where right)."""
 
     ce_weight: float
     t2s_weight: float
@@ -156,7 +163,13 @@ class _StudentSide(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | None, targets: Tensor, terms: StudentTerms
+        ctx: Any,
+        hidden: Tensor,
+        head: Tensor,
+        bias: Tensor | None,
+        t2s: Tensor | None,
+        targets: Tensor,
+        terms: StudentTerms,
     ) -> tuple[Tensor, Tensor]:
         need = ctx.needs_input_grad
         grads = [

@@ -1,9 +1,9 @@
-"""Key-query matching of DSKD-CMA-GA (arXiv 2603.22056): a discriminator tells queries from keys, P_query learns to fool it.
+"""Key-query matching of DSKD-CMA-GA (arXiv 2603.22056): a discriminator tells queries from keys, P_query fools it.
 
     L_kq = BCE(C(reverse(q)), 1) + BCE(C(k), 0)           mean over valid positions of each side
 
-One objective, minimised by everybody: gradient reversal turns it round for P_query, so no second optimiser is needed. The
-form follows alignment attention (arXiv 2110.12567).
+One objective, minimised by everybody: gradient reversal turns it round for P_query, so no second optimiser is needed.
+The form follows alignment attention (arXiv 2110.12567).
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class KeyQueryTerm:
     per_target: bool = False
 
 
-Matching = Callable[[Tensor, Tensor], KeyQueryTerm]  # (queries [student, d_key], keys [teacher, d_key]) of valid positions
+Matching = Callable[
+    [Tensor, Tensor], KeyQueryTerm
+]  # (queries [student, d_key], keys [teacher, d_key]) of valid positions
 
 
 class Discriminator(nn.Module):
@@ -111,7 +113,7 @@ class ReplayPadding:
 def released_matching(
     discriminator: Discriminator, padding: ReplayPadding, query: Callable[[Tensor], Tensor], sigma_k: float
 ) -> Matching:
-    """`matching: released`, the published code replayed: every padded position counts, C is a constant, weight κ / targets.
+    """`matching: released`, the published code replayed: padded positions count, C is constant, the weight κ / targets.
 
     `query` is `CrossModelAttention.query`; `sigma_k` that of the `batch` normalisation.
     """
@@ -125,6 +127,6 @@ def released_matching(
         pad_key = torch.cat([padding.teacher_emb] * 2) / sigma_k
         all_queries = torch.cat([queries, pad_query.expand(padding.student_positions, -1)])
         all_keys = torch.cat([keys.detach(), pad_key.expand(padding.teacher_positions, -1)])
-        return _adversarial(constant(all_queries), constant(all_keys), per_target=True)
+        return _adversarial(constant(reverse(all_queries)), constant(all_keys), per_target=True)
 
     return matching

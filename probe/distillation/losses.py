@@ -1,6 +1,7 @@
 """The objectives over the valid response positions of a batch, laid flat: no term ever sees padding.
 
-DSKD-CMA (arXiv 2406.17328) is `dskd_cma`; DSKD-CMA-GA (arXiv 2603.22056) is the same call with a `matching`; SFT is `sft`.
+DSKD-CMA (arXiv 2406.17328) is `dskd_cma`; DSKD-CMA-GA (arXiv 2603.22056) is the same call with a `matching`; SFT is
+`sft`.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ Reduction = Literal["mean", "sum"]
 
 @dataclass(frozen=True)
 class PairedStates:
-    """Both models' states at the valid response positions of a batch, example after example (`*_lengths` positions each).
+    """Both models' states at the valid response positions of a batch, example after example (`*_lengths` each).
 
     Only `student_hidden` (last hidden states, after the final norm) carries a gradient; embeddings and all that is the
     teacher's are detached by whoever fills this. `*_targets` are token ids of y and z.
@@ -136,12 +137,12 @@ def dskd_cma(
     """L = (1 − λ) L_ce + λ (L_t2s_ce + L_t2s_kd + L_s2t_kd) [+ κ L_kq], λ = `kd_rate`; see methods.md for each term.
 
     `mean` divides the token sums by the number of student targets; `sum` leaves them (κ L_kq is a mean in both).
-    Reached by the gradient: `student_hidden`, `student_head` (through L_ce and L_t2s_kd only), the three projectors, and
-    what `matching` holds. Constants: embeddings, the teacher, both heads inside t2s and s2t logits, t2s logits in L_t2s_kd.
-    `normalisation` may be one per example. `summary` is the teacher's, at this `temperature`; it is computed if missing.
-    `masks` (CLA) says per example which cells may carry weight; `maps` (CLP, gold, uniform) imposes the t2s weights, and the
-    s2t weights are then the same cells with columns rescaled to sum to 1. Raises NonFiniteError naming the terms that are
-    not finite.
+    Reached by the gradient: `student_hidden`, `student_head` (through L_ce and L_t2s_kd only), the three projectors,
+    and what `matching` holds. Constants: embeddings, the teacher, both heads inside t2s and s2t logits, t2s logits in
+    L_t2s_kd. `normalisation` may be one per example. `summary` is the teacher's, at this `temperature`; it is
+    computed if missing. `masks` (CLA) says per example which cells may carry weight; `maps` (CLP, gold, uniform)
+    imposes the t2s weights, and the s2t weights are then the same cells with columns rescaled to sum to 1. Raises
+    NonFiniteError naming the terms that are not finite.
     """
     attended = _attend(states, attention, normalisation, masks, maps)
     student = student_side(
@@ -230,7 +231,11 @@ def _attend(
     lengths = list(states.student_lengths), list(states.teacher_lengths)
     t2s_hidden, s2t_hidden = [], []
     per_example = zip(
-        query.split(lengths[0]), key.split(lengths[1]), value_t2s.split(lengths[1]), value_s2t.split(lengths[0]), strict=True
+        query.split(lengths[0]),
+        key.split(lengths[1]),
+        value_t2s.split(lengths[1]),
+        value_s2t.split(lengths[0]),
+        strict=True,
     )
     for index, (q, k, u, w) in enumerate(per_example):
         if maps is None:
@@ -252,7 +257,9 @@ def _sigmas(
     if isinstance(normalisation, Normalisation):
         return normalisation.sigma_k, normalisation.sigma_h, normalisation.sigma_e
     if len(normalisation) != len(states.teacher_lengths):
-        raise ValueError(f"{len(states.teacher_lengths)} examples need as many normalisations, got {len(normalisation)}")
+        raise ValueError(
+            f"{len(states.teacher_lengths)} examples need as many normalisations, got {len(normalisation)}"
+        )
     table = states.teacher_hidden.new_tensor([(one.sigma_k, one.sigma_h, one.sigma_e) for one in normalisation])
     repeats = torch.tensor(list(states.teacher_lengths), device=table.device)
     sigma_k, sigma_h, sigma_e = table.repeat_interleave(repeats, dim=0).split(1, dim=1)
