@@ -108,6 +108,11 @@ class Case:
             teacher.response.sum(1).tolist(),
         )
 
+    def chunks(self) -> list[Tensor]:
+        """Per example, which teacher positions share a chunk with a student position (the fixture's own chunks)."""
+        sides = zip(self.chunk_mask, self.student.response, self.teacher.response, strict=True)
+        return [mask[rows][:, columns] for mask, rows, columns in sides]
+
     def matching(self) -> Matching:
         padding = ReplayPadding(
             self.student.embeddings[0].detach(),
@@ -219,6 +224,11 @@ def compare(folder: Path) -> Iterator[Row]:
             ours = quantities(case, run_dskd_cma(case, divergence))
         elif method == "dskd-cma-ga/gan-released":
             ours = quantities(case, run_dskd_cma(case, divergence, case.matching()))
+        elif method == "dskd-cla":
+            ours = quantities(case, run_dskd_cma(case, divergence, masks=case.chunks()))
+        elif method == "dskd-clp":
+            maps = [chunk.float() / chunk.sum(1, keepdim=True) for chunk in case.chunks()]
+            ours = quantities(case, run_dskd_cma(case, divergence, maps=maps))
         else:
             yield Row(name, NOT_COVERED, None, None)
             continue

@@ -137,7 +137,7 @@ def summary_kl(
 
 @dataclass(frozen=True)
 class StudentTerms:
-    """Weights of the student-side pass: total = w_ce · CE(student) + w_t2s · (CE(t2s) + D(student, t2s) where right)."""
+    """Weights of the student side: total = w_ce · CE(student) + w_t2s · (CE(t2s) + D(student, t2s) where right)."""
 
     ce_weight: float
     t2s_weight: float
