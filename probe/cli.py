@@ -59,6 +59,13 @@ def add_common(parser: argparse.ArgumentParser, *, json_report: bool = False) ->
         group.add_argument("--json", action="store_true", help="report as one JSON object on standard output")
 
 
+def positive(text: str) -> int:
+    """An argparse type: a whole number above zero."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number above 0, got {text!r}")
+    return int(text)
+
+
 def main(
     build_parser: Callable[[], argparse.ArgumentParser],
     run: Callable[[argparse.Namespace], int | None],

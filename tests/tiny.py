@@ -1,4 +1,4 @@
-"""Tiny random models, tokenizers and checkpoints for tests: five architectures, vocabularies under 400, offline, instant.
+"""Tiny random models, tokenizers and checkpoints for tests: five architectures, vocabularies under 400, offline.
 
 ``model_directory(path, "llama", "bpe")`` is a plain Hugging Face directory; it works as a student and as a teacher.
 """
@@ -16,6 +16,13 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from probe.attention import CrossModelAttention, Normalisation
+from probe.checkpoint import CheckpointConfig, save_checkpoint
+from probe.distillation.key_query import Discriminator
+from probe.extraction import embeddings_fingerprint
+from probe.models import input_embeddings, load_tokenizer
+from probe.tokenization import PairTokenizer
+
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox")
 CORPUS = (
     "The quick brown fox jumps over the lazy dog. Pack my box with five dozen liquor jugs!",
@@ -30,7 +37,7 @@ TEXTS = (
     ("中文?", "北京 is 😀 naïve café."),
     ("", "The the the the end"),
     ("One.", "x"),
-    ("A long one:", "Pack my box with five dozen liquor jugs; the lazy dog jumps over the quick brown fox.\n\n    return a + b"),
+    ("A long one:", "Pack my box with five dozen liquor jugs; the lazy dog jumps over the fox.\n\n    return a + b"),
 )
 
 
@@ -137,6 +144,48 @@ def model_directory(
     fast = TOKENIZERS[tokenizer]()
     model(architecture, len(fast), width=width, seed=seed).save_pretrained(path)
     fast.save_pretrained(path)
+    return path
+
+
+def checkpoint_directory(
+    path: Path,
+    teacher: Path,
+    *,
+    method: str = "dskd-cma",
+    architecture: str = "gpt2",
+    tokenizer: str = "small-bpe",
+    width: int = 12,
+    seed: int = 0,
+) -> Path:
+    """Save a checkpoint of a random student (with random projectors unless ``method`` is sft) and return ``path``."""
+    fast, teacher_fast = TOKENIZERS[tokenizer](), load_tokenizer(teacher)
+    student = model(architecture, len(fast), width=width, seed=seed)
+    table = input_embeddings(teacher)
+    pair = PairTokenizer(fast, teacher_fast)
+    attention = discriminator = None
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        if method != "sft":
+            attention = CrossModelAttention(width, table.shape[1])
+        if method == "dskd-cma-ga":
+            discriminator = Discriminator(2 * table.shape[1], 8, 0.0).state_dict()
+    config = CheckpointConfig(
+        name=path.name,
+        method=method,
+        teacher=str(teacher),
+        student_dim=width,
+        teacher_dim=table.shape[1],
+        student_vocabulary=len(fast),
+        teacher_vocabulary=len(table),
+        student_tokenizer=pair.student_fingerprint,
+        teacher_tokenizer=pair.teacher_fingerprint,
+        teacher_embeddings=embeddings_fingerprint(table),
+        normalisation=None if method == "sft" else Normalisation("frozen", sigma_k=0.9, sigma_h=1.1, sigma_e=0.8),
+        settings={"seed": seed},
+    )
+    save_checkpoint(
+        path, config, student, fast, attention=attention, discriminator=discriminator, metrics={}, card="# tiny\n"
+    )
     return path
 
 

@@ -1,0 +1,269 @@
+"""Attention maps from embeddings alone: a look-up, one projection and one softmax; no transformer is run.
+
+Keys and queries depend on (input, target) token pairs only, and the query is affine. So every *distinct* token is
+projected once per chunk of examples, into the narrower of the two embedding spaces, and a map is one small product:
+
+    S_ij = q_i · k_j / sqrt(2 d_t),   q_i = W [E_s(x_i); E_s(y_i)] + b,   k_j = [E_t(x_j); E_t(z_j)] / σ_k
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from probe.attention_map import AttentionMap, Direction
+from probe.errors import DamagedError, NonFiniteError, UsageError
+from probe.tokenization import PairedTokens, TokenizedSide
+
+NormalisationKind = Literal["frozen", "batch", "masked", "example"]
+DirectionChoice = Literal["t2s", "s2t", "both"]
+PROJECTION_ROWS = 256  # a fixed number of rows per product: a token's projection is the same whatever its company
+
+
+@dataclass(frozen=True)
+class MapSource:
+    """All that the maps of one checkpoint are made of; nothing else has any influence on them.
+
+    Attributes:
+        checkpoint, method: names that the maps carry.
+        student_table: input embeddings [student vocabulary, d_s].
+        teacher_table: input embeddings [teacher vocabulary, d_t].
+        weight, bias: the query projector P_query, [2 d_t, 2 d_s] and [2 d_t].
+        sigma_k: the frozen standard deviation of the keys.
+
+    Raises:
+        DamagedError: the projector does not fit the tables; gives both shapes.
+        NonFiniteError: NaN or infinity in the projector or sigma.
+    """
+
+    checkpoint: str
+    method: str
+    student_table: Tensor
+    teacher_table: Tensor
+    weight: Tensor
+    bias: Tensor
+    sigma_k: float
+
+    def __post_init__(self) -> None:
+        d_s, d_t = self.student_table.shape[1], self.teacher_table.shape[1]
+        if tuple(self.weight.shape) != (2 * d_t, 2 * d_s) or tuple(self.bias.shape) != (2 * d_t,):
+            raise DamagedError(
+                f"{self.checkpoint}: wanted a query projector of {2 * d_t} x {2 * d_s} (twice the teacher's {d_t} "
+                f"by twice the student's {d_s}), found {' x '.join(map(str, self.weight.shape))}. "
+                "It belongs to another pair of models."
+            )
+        for name, value in (("weight", self.weight), ("bias", self.bias)):
+            if not torch.isfinite(value).all():
+                raise NonFiniteError(f"{self.checkpoint}: {name} of the query projector is NaN or infinite; train again.")
+        if not 0 < self.sigma_k < math.inf:
+            raise NonFiniteError(f"{self.checkpoint}: sigma_k must be a finite number above 0, found {self.sigma_k}.")
+
+
+def untrained(source: MapSource, seed: int) -> MapSource:
+    """The baseline: the same embeddings and sigma under a query projector at its (seeded) initial values."""
+    generator = torch.Generator().manual_seed(seed)
+    bound = 1 / math.sqrt(source.weight.shape[1])  # the default of nn.Linear, for weight and bias
+    weight = torch.empty_like(source.weight, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
+    bias = torch.empty_like(source.bias, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
+    return replace(source, checkpoint="untrained", method="untrained", weight=weight, bias=bias)
+
+
+def maps_of_pairs(
+    source: MapSource,
+    pairs: Sequence[PairedTokens],
+    *,
+    direction: DirectionChoice = "both",
+    normalisation: NormalisationKind = "frozen",
+    batch_size: int = 8,
+    padded_length: int | None = None,
+) -> Iterator[AttentionMap]:
+    """Yield the maps of ``pairs``, in order (t2s before s2t).
+
+    Args:
+        source: embeddings and projector.
+        pairs: tokenized examples; one chunk, held in memory (a few hundred).
+        direction: ``t2s`` (rows sum to one), ``s2t`` (columns sum to one) or ``both``.
+        normalisation: which σ_k divides the keys, see :func:`key_sigmas`.
+        batch_size, padded_length: how examples are grouped for ``batch`` and ``masked``.
+
+    Raises:
+        DamagedError: a token id that an embedding table does not have.
+        NonFiniteError: an embedding or a score is NaN or infinite.
+    """
+    if not pairs:
+        return
+    student = _Distinct.of([pair.student for pair in pairs], source.student_table, f"{source.checkpoint}: student")
+    teacher = _Distinct.of([pair.teacher for pair in pairs], source.teacher_table, f"{source.checkpoint}: teacher")
+    sigmas = key_sigmas(source, pairs, normalisation, batch_size, padded_length)
+    rows, columns, shifts = _factors(source, student, teacher)
+    for number, (pair, sigma) in enumerate(zip(pairs, sigmas, strict=True)):
+        left = rows.of(student.inputs[number], student.targets[number])
+        right = columns.of(teacher.inputs[number], teacher.targets[number])
+        scores = left @ right.T
+        if shifts is not None:
+            scores += shifts.of(teacher.inputs[number], teacher.targets[number])[:, 0]
+        scores *= 1 / (sigma * math.sqrt(2 * source.teacher_table.shape[1]))
+        yield from _maps(source, pair, scores, direction, normalisation)
+
+
+def _maps(
+    source: MapSource, pair: PairedTokens, scores: Tensor, choice: DirectionChoice, normalisation: str
+) -> Iterator[AttentionMap]:
+    directions: tuple[Direction, ...] = ("t2s", "s2t") if choice == "both" else (choice,)
+    for direction in directions:
+        weights = torch.softmax(scores, dim=1 if direction == "t2s" else 0)
+        if not torch.isfinite(weights).all():
+            raise NonFiniteError(
+                f"{source.checkpoint}: the {direction} weights of example {pair.example_id} are NaN or infinite: "
+                f"its scores reach {scores.abs().max():g}. The embeddings or the projector are broken; train again."
+            )
+        yield AttentionMap(
+            example_id=pair.example_id,
+            category=pair.category,
+            checkpoint=source.checkpoint,
+            method=source.method,
+            direction=direction,
+            normalisation=normalisation,
+            text=pair.text,
+            student=pair.student.axis,
+            teacher=pair.teacher.axis,
+            weights=weights.numpy(),
+            truncated=pair.truncated,
+        )
+
+
+@dataclass(frozen=True)
+class _Distinct:
+    """The distinct tokens of one side of a chunk, and where each example uses them.
+
+    ``rows`` [distinct, d] are their embeddings; ``inputs[n]`` and ``targets[n]`` index ``rows`` for example n.
+    """
+
+    rows: Tensor
+    inputs: tuple[Tensor, ...]
+    targets: tuple[Tensor, ...]
+
+    @classmethod
+    def of(cls, sides: Sequence[TokenizedSide], table: Tensor, who: str) -> _Distinct:
+        # Inputs and targets of an example are one run of ids, read with an offset of one.
+        runs = [np.asarray(side.ids[side.start :], dtype=np.int64) for side in sides]
+        ids, where = np.unique(np.concatenate(runs), return_inverse=True)
+        check_ids(ids, table, who)
+        rows = table[torch.from_numpy(ids)].float()
+        if not torch.isfinite(rows).all():
+            bad = ids[int((~torch.isfinite(rows)).any(dim=1).nonzero()[0, 0])]
+            raise NonFiniteError(f"{who} embedding of token {bad} is NaN or infinite; the model is damaged.")
+        places = torch.from_numpy(where.reshape(-1)).split([len(run) for run in runs])
+        return cls(rows, tuple(place[:-1] for place in places), tuple(place[1:] for place in places))
+
+
+def check_ids(ids: np.ndarray, table: Tensor, who: str) -> None:
+    """Refuse ids that ``table`` has no row for: the tokenizer and the weights are of different models."""
+    if len(ids) and (ids.max() >= len(table) or ids.min() < 0):
+        raise DamagedError(
+            f"{who} tokenizer gives id {ids.max()}, the embedding table has {len(table)} rows. "
+            "The tokenizer and the weights belong to different models."
+        )
+
+
+@dataclass(frozen=True)
+class _Sum:
+    """A vector for an (input, target) pair as the sum, or the concatenation, of one per token."""
+
+    by_input: Tensor
+    by_target: Tensor
+    joined: bool = False
+
+    def of(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        first, second = self.by_input[inputs], self.by_target[targets]
+        return torch.cat((first, second), dim=1) if self.joined else first.add_(second)
+
+
+def _factors(source: MapSource, student: _Distinct, teacher: _Distinct) -> tuple[_Sum, _Sum, _Sum | None]:
+    """Rows L, columns R and column shifts c with L_i · R_j + c_j = q_i · (σ_k k_j).
+
+    The query is projected where the student is the wider side; else the keys go through Wᵀ, and the product
+    runs over 2 d_s instead of 2 d_t. The choice looks at widths only, so that company changes no map.
+    """
+    d_s, d_t = source.student_table.shape[1], source.teacher_table.shape[1]
+    weight, bias = source.weight.float(), source.bias.float()
+    if d_s > d_t:
+        rows = _Sum(_project(student.rows, weight[:, :d_s].T), _project(student.rows, weight[:, d_s:].T) + bias)
+        return rows, _Sum(teacher.rows, teacher.rows, joined=True), None
+    columns = _Sum(_project(teacher.rows, weight[:d_t]), _project(teacher.rows, weight[d_t:]))
+    shifts = _Sum(_project(teacher.rows, bias[:d_t, None]), _project(teacher.rows, bias[d_t:, None]))
+    return _Sum(student.rows, student.rows, joined=True), columns, shifts
+
+
+def _project(rows: Tensor, matrix: Tensor) -> Tensor:
+    """``rows @ matrix`` in blocks of a fixed height, so that a row's rounding does not depend on the others."""
+    out = rows.new_empty(len(rows), matrix.shape[1])
+    for start in range(0, len(rows), PROJECTION_ROWS):
+        block = rows[start : start + PROJECTION_ROWS]
+        padding = PROJECTION_ROWS - len(block)
+        full = torch.nn.functional.pad(block, (0, 0, 0, padding)) if padding else block
+        out[start : start + len(block)] = (full @ matrix)[: len(block)]
+    return out
+
+
+def key_sigmas(
+    source: MapSource,
+    pairs: Sequence[PairedTokens],
+    kind: NormalisationKind,
+    batch_size: int = 8,
+    padded_length: int | None = None,
+) -> list[float]:
+    """σ_k for each pair: the standard deviation (n - 1) over all elements of a set of keys [E_t(x_j); E_t(z_j)].
+
+    ``frozen``: the checkpoint's own. ``example``: this example's response positions. ``masked``: the response
+    positions of its batch. ``batch`` (as published): all padded positions of its batch, where every prompt and padding
+    position holds the embedding of token 0 twice; ``padded_length`` is the number of positions (default: the longest
+    teacher sequence of the batch).
+
+    Raises:
+        UsageError: another kind, or a padded length that is too short.
+        NonFiniteError: the keys do not vary, or are not finite.
+    """
+    if kind not in get_args(NormalisationKind):
+        raise UsageError(f"wanted a normalisation of {', '.join(get_args(NormalisationKind))}, got {kind!r}.")
+    if kind == "frozen":
+        return [source.sigma_k] * len(pairs)
+    if kind == "example":
+        return [_spread(source.teacher_table, [pair], 0) for pair in pairs]
+    sigmas: list[float] = []
+    for start in range(0, len(pairs), batch_size):
+        batch = pairs[start : start + batch_size]
+        zeros = _zero_positions(batch, padded_length) if kind == "batch" else 0
+        sigmas += [_spread(source.teacher_table, batch, zeros)] * len(batch)
+    return sigmas
+
+
+def _zero_positions(batch: Sequence[PairedTokens], padded_length: int | None) -> int:
+    """How many positions of the padded batch are prompt or padding."""
+    longest = max(len(pair.teacher.ids) - 1 for pair in batch)
+    length = longest if padded_length is None else padded_length
+    if length < longest:
+        raise UsageError(f"wanted a padded length of at least {longest} (the longest example), got {length}.")
+    return len(batch) * length - sum(len(pair.teacher.axis) for pair in batch)
+
+
+def _spread(table: Tensor, batch: Sequence[PairedTokens], zeros: int) -> float:
+    """Standard deviation over the keys of ``batch`` and ``zeros`` further positions of token 0, from token counts."""
+    used = [ids for pair in batch for ids in (pair.teacher.inputs, pair.teacher.targets)]
+    ids, counts = np.unique(np.concatenate([np.asarray(run, dtype=np.int64) for run in used]), return_counts=True)
+    if zeros:
+        ids, counts = np.append(ids, 0), np.append(counts, 2 * zeros)
+    rows = table[torch.from_numpy(ids)].double()
+    weights = torch.from_numpy(counts).double()
+    total = weights.sum() * table.shape[1]
+    mean = (weights @ rows.sum(dim=1)) / total
+    sigma = math.sqrt((weights @ (rows - mean).square().sum(dim=1)) / (total - 1))
+    if not 0 < sigma < math.inf:
+        raise NonFiniteError(f"the keys of {batch[0].example_id} and its batch have the standard deviation {sigma}.")
+    return sigma

@@ -1,0 +1,136 @@
+"""``python -m probe extract``: the attention maps of checkpoints, for a file of examples, into one store."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe import __version__, cli
+from probe.data import Example, read_examples
+from probe.errors import UsageError
+from probe.files import MANIFEST, sha256_of
+
+if TYPE_CHECKING:
+    from probe.extraction import Extractor
+
+DESCRIPTION = """Write attention maps into a map store. A map is made of embeddings alone: no transformer is run.
+All checkpoints of one store share both tokenizers; the `checkpoint` column of the store is the directory's name."""
+EXAMPLES = """
+  python -m probe extract --checkpoint checkpoints/dskd-cma checkpoints/dskd-cma-ga --untrained-baseline \\
+      --data analysis/gold/probe_set.jsonl --out out/maps
+  python -m probe extract --checkpoint my/run --teacher my/teacher --data mine.jsonl --direction t2s --out out/mine"""
+MAX_LENGTH = 512  # tokens a side, as in the published training; a map grows with the product of both
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``extract``."""
+    cli.dress(parser, DESCRIPTION, EXAMPLES)
+    parser.add_argument("--checkpoint", nargs="+", required=True, metavar="DIR", type=Path, help="trained by probe")
+    parser.add_argument("--data", required=True, metavar="FILE.jsonl", type=Path, help="prompts and outputs")
+    parser.add_argument("--out", required=True, metavar="MAPS", type=Path, help="the map store to write")
+    parser.add_argument("--overwrite", action="store_true", help="replace an earlier map store at --out")
+    parser.add_argument("--direction", choices=("t2s", "s2t", "both"), default="both", help="(default: both)")
+    parser.add_argument(
+        "--normalisation", choices=("frozen", "batch", "masked", "example"), default="frozen",
+        help="what the keys' standard deviation is measured on: stored with the checkpoint (frozen, the default), "
+        "all padded positions of a batch (batch, as published), its response positions (masked), one example (example)",
+    )  # fmt: skip
+    parser.add_argument("--batch-size", type=cli.positive, default=8, metavar="N", help="of batch, masked (default: 8)")
+    parser.add_argument(
+        "--padded-length", type=cli.positive, metavar="N", help="for batch: positions (default: the batch's longest)"
+    )
+    parser.add_argument("--teacher", metavar="NAME_OR_DIR", help="where the teacher is, if not where training found it")
+    parser.add_argument("--untrained-baseline", action="store_true", help="add maps of an untrained query projector")
+    parser.add_argument("--dtype", choices=("float16", "float32"), default="float16", help="stored (default: float16)")
+    parser.add_argument(
+        "--max-length", type=cli.positive, default=MAX_LENGTH, metavar="N",
+        help=f"tokens a side; a longer text is cut at one byte for both and flagged (default: {MAX_LENGTH})",
+    )  # fmt: skip
+    parser.add_argument("--limit", type=cli.positive, metavar="N", help="only the first N examples")
+    cli.add_common(parser, json_report=True)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read, extract, write; report what was written and how fast."""
+    if args.out.exists() and not args.overwrite:
+        raise UsageError(f"{args.out} exists already. Add --overwrite to replace it, or choose another --out.")
+    examples = read_examples(args.data, limit=args.limit)
+    from probe.extraction import Extractor  # torch and the tokenizers: seconds, so only when the input is readable
+
+    extractor = Extractor.load(
+        args.checkpoint,
+        teacher=args.teacher,
+        untrained_baseline=args.untrained_baseline,
+        max_length=args.max_length,
+    )
+    started = time.perf_counter()
+    count = write_maps(extractor, examples, args)
+    seconds = time.perf_counter() - started
+    names = [source.checkpoint for source in extractor.sources]
+    line = f"{args.out}: {count} maps of {len(examples)} examples ({', '.join(names)}; {args.normalisation})"
+    values = {"maps": count, "examples": len(examples), "checkpoints": names, "out": str(args.out)}
+    cli.report({**values, "seconds": round(seconds, 3)}, [f"{line} in {seconds:.1f} s"], as_json=args.json)
+
+
+def write_maps(extractor: Extractor, examples: list[Example], args: argparse.Namespace) -> int:
+    """Stream the maps into a store at ``args.out``; return their number."""
+    from probe.map_store import MapStoreWriter
+
+    count = 0
+    maps = extractor.maps(
+        examples,
+        direction=args.direction,
+        normalisation=args.normalisation,
+        batch_size=args.batch_size,
+        padded_length=args.padded_length,
+    )
+    total = len(examples) * len(extractor.sources) * (2 if args.direction == "both" else 1)
+    with MapStoreWriter(args.out, provenance=provenance(extractor, args), dtype=args.dtype) as writer:
+        for amap in cli.progress(maps, total=total, label="maps"):
+            writer.add(amap)
+            count += 1
+    return count
+
+
+def provenance(extractor: Extractor, args: argparse.Namespace) -> dict[str, Any]:
+    """What the store says of its own making; the fingerprints and hashes are what later stages check."""
+    sigmas = {source.checkpoint: source.sigma_k for source in extractor.sources}
+    checkpoints: dict[str, Any] = {}
+    for checkpoint in extractor.checkpoints:
+        entry = {
+            "method": checkpoint.config.method,
+            "manifest_sha256": sha256_of(checkpoint.directory / MANIFEST),
+        }
+        if "key_query" in checkpoint.metrics:
+            entry["key_query"] = checkpoint.metrics["key_query"]
+        checkpoints[checkpoint.directory.resolve().name] = entry
+    if args.untrained_baseline:
+        checkpoints["untrained"] = {"method": "untrained", "embeddings_of": extractor.sources[0].checkpoint}
+    return {
+        "student_tokenizer": extractor.tokenizer.student_fingerprint,
+        "teacher_tokenizer": extractor.tokenizer.teacher_fingerprint,
+        "teacher": extractor.teacher,
+        "data": {"name": args.data.name, "sha256": sha256_of(args.data)},
+        "normalisation": {
+            "kind": args.normalisation,
+            "sigma_k": sigmas if args.normalisation == "frozen" else None,
+            "batch_size": args.batch_size if args.normalisation in ("batch", "masked") else None,
+        },
+        "max_length": args.max_length,
+        "checkpoints": checkpoints,
+        "version": __version__,
+        "command": command_line(args),
+    }
+
+
+def command_line(args: argparse.Namespace) -> str:
+    """The command that makes these maps again, without what changes no map."""
+    parts = ["python", "-m", "probe", "extract", "--checkpoint", *map(str, args.checkpoint)]
+    for name in ("data", "out", "direction", "normalisation", "batch_size", "padded_length", "teacher", "dtype",
+                 "max_length", "limit"):  # fmt: skip
+        if (value := getattr(args, name)) is not None:
+            parts += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(parts + ["--untrained-baseline"] * args.untrained_baseline)
