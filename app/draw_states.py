@@ -1,0 +1,93 @@
+"""What is drawn when there is nothing to show, when something is wrong, and at the foot of every page.
+
+Messages may quote tokens, ids and paths, so they go through st.code, which renders no Markdown and no HTML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from probe import __version__
+from probe.errors import ProbeError
+from probe.map_store import MapStore
+
+REASONS = {
+    2: "the command line cannot be carried out",
+    3: "bad data",
+    4: "bad or damaged map store",
+    5: "non-finite numbers",
+    6: "disk",
+    7: "refused as unsafe",
+}
+
+
+def draw_no_maps(message: str) -> None:
+    """The first page anyone sees who has no maps yet: how to make some."""
+    st.subheader("No attention maps here yet")
+    draw_plain(message)
+    st.markdown("Make the bundled example's maps, scores and pictures, then open this page again:")
+    st.code("make demo\nmake app", language="bash")
+    st.markdown("Or extract maps of your own checkpoint and texts:")
+    st.code(
+        "python -m probe extract --checkpoint DIR --data FILE.jsonl --out MAPS\n"
+        "streamlit run app/main.py -- --maps MAPS --gold GOLD.jsonl",
+        language="bash",
+    )
+
+
+def draw_problem(error: ProbeError, what: str) -> None:
+    """A problem that stops the page: what it is, the message as text, and the exit code a command would give."""
+    code = error.exit_code
+    st.error(f"{what} Exit code of the commands for this: {code} ({REASONS.get(code, 'unexpected')}).")
+    draw_plain(str(error))
+    st.markdown("Once it is put right, reload this page. To make the bundled maps again: `make demo`.")
+
+
+def draw_gold_problem(error: ProbeError) -> None:
+    """Gold that cannot be used: the maps are shown without it."""
+    st.warning("The gold cannot be used, so the maps are shown without outlines and scores.", icon=":material/rule:")
+    draw_plain(str(error))
+
+
+def draw_plain(text: str) -> None:
+    """Text of unknown origin, as it is."""
+    st.code(text, language=None, wrap_lines=True)
+
+
+def draw_notes(notes: Sequence[str]) -> None:
+    """Things of the link (URL) that could not be followed."""
+    if notes:
+        st.info("Parts of this link do not fit these maps and were left out:", icon=":material/link_off:")
+        draw_plain("\n".join(notes))
+
+
+def draw_footer(store: MapStore, normalisation: str, method: str, gold_name: str | None) -> None:
+    """Where the numbers come from; the folder's name only, never its path."""
+    provenance = store.provenance
+    facts = {
+        "maps": f"{store.path.name}, {len(store)} maps, schema version {store.manifest['schema_version']}",
+        "gold": gold_name or "none",
+        "method": method,
+        "normalisation": normalisation,
+        "version": f"maps by probe {provenance.get('version', '?')}, page by probe {__version__}",
+        "signature": str(provenance.get("signature", "not recorded")),
+    }
+    st.divider()
+    st.caption("Provenance")
+    st.text("\n".join(f"{name:<14}{value}" for name, value in facts.items()))
+
+
+def draw_no_match(text: str) -> None:
+    """Nothing left after searching and filtering."""
+    st.subheader("No example matches")
+    draw_plain(text or "this category")
+    st.markdown("Clear the search box or choose another category on the left.")
+
+
+def draw_no_run(checkpoint: str, direction: str) -> None:
+    """A checkpoint without maps in this direction."""
+    st.subheader("No maps of this checkpoint in this direction")
+    draw_plain(f"{checkpoint}, {direction}")
+    st.markdown("Choose another direction, or extract both: `python -m probe extract … --direction both`.")

@@ -1,0 +1,132 @@
+"""The dashboard's page: `streamlit run app/main.py -- --maps MAPS [--gold GOLD]`. It reads stored maps, nothing else."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+if str(ROOT) not in sys.path:  # `streamlit run` puts app/ on the path, not the project
+    sys.path.insert(0, str(ROOT))
+
+import pandas as pd  # noqa: E402
+import streamlit as st  # noqa: E402
+
+from app import cache, draw_list, draw_page, draw_states  # noqa: E402
+from app.cache import Source  # noqa: E402
+from app.draw_list import Filters, Run  # noqa: E402
+from app.view import order, search  # noqa: E402
+from probe.errors import DataError, ProbeError, UsageError  # noqa: E402
+from probe.files import MANIFEST  # noqa: E402
+
+DEMO_MAPS = Path("out/demo/maps")
+DEMO_GOLD = Path("analysis/gold/gold.jsonl")
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. Start with: streamlit run app/main.py -- --maps MAPS [--gold GOLD.jsonl]")
+
+
+def arguments(argv: list[str]) -> tuple[Path, Path | None]:
+    """The map store and the gold file; without arguments those of the demo. Raises UsageError."""
+    parser = _Parser(prog="streamlit run app/main.py --", allow_abbrev=False, add_help=False)
+    parser.add_argument("--maps", type=Path)
+    parser.add_argument("--gold", type=Path)
+    options = parser.parse_args(argv)
+    if options.maps is None:
+        gold = ROOT / DEMO_GOLD
+        return ROOT / DEMO_MAPS, options.gold or (gold if gold.is_file() else None)
+    return options.maps, options.gold
+
+
+def main() -> None:
+    """Assemble the page; every error a user can meet ends in a message that says what to do."""
+    st.set_page_config("Attention maps", ":material/grid_on:", layout="wide", initial_sidebar_state=370)
+    try:
+        maps, gold = arguments(sys.argv[1:])
+    except UsageError as error:
+        return draw_states.draw_problem(error, "The page was started with arguments that it does not know.")
+    if not (maps / MANIFEST).is_file() and not maps.is_file() and not _has_files(maps):
+        return draw_states.draw_no_maps(f"looked for a map store in: {maps}")
+    try:
+        source = cache.open_source(maps, None)
+        draw(source, gold)
+    except ProbeError as error:
+        draw_states.draw_problem(error, "These maps cannot be shown.")
+
+
+def _has_files(path: Path) -> bool:
+    return path.is_dir() and any(path.iterdir())
+
+
+def draw(source: Source, gold: Path | None) -> None:
+    """The page of an opened store."""
+    if not len(source.store):
+        return draw_states.draw_no_maps("this map store holds no maps")
+    index = source.store.index
+    notes = link_notes(index)
+    with st.sidebar:
+        run = draw_list.draw_run(index)
+        filters = draw_list.draw_filters(index)
+    source, problem = with_gold(source, gold, run)
+    rows = cache.examples(source, run.checkpoint, run.direction, run.normalisation)
+    if rows.empty:
+        return draw_states.draw_no_run(run.checkpoint, run.direction)
+    listed = order(search(rows, filters.text, filters.category), filters.sort)
+    current, note = current_example(rows, listed)
+    with st.sidebar:
+        draw_list.draw_list(listed, len(rows), current, list_key(source, run, filters, current))
+    draw_page.draw_head()
+    if problem is not None:
+        draw_states.draw_gold_problem(problem)
+    draw_states.draw_notes([*notes, *note])
+    if current is None:
+        return draw_states.draw_no_match(filters.text)
+    draw_page.draw_example(source, run, rows, listed, current)
+    draw_states.draw_footer(source.store, run.normalisation, gold.name if gold and source.golds else None)
+
+
+def with_gold(source: Source, gold: Path | None, run: Run) -> tuple[Source, DataError | None]:
+    """The source with its gold if that fits the maps; else without, and the reason."""
+    if gold is None:
+        return source, None
+    try:
+        scored = cache.open_source(source.store.path, gold)
+        for checkpoint in filter(None, (run.checkpoint, run.other)):
+            cache.examples(scored, checkpoint, run.direction, run.normalisation)
+        return scored, None
+    except DataError as error:
+        return source, error
+
+
+def link_notes(index: pd.DataFrame) -> list[str]:
+    """Values of the link that are no options here; said once, when the page is opened."""
+    if "notes" not in st.session_state:
+        allowed = draw_list.allowed_links(index)
+        wanted = {name: st.query_params[name] for name in allowed if name in st.query_params}
+        st.session_state["notes"] = [
+            f"{name} = {value}" for name, value in wanted.items() if value not in allowed[name]
+        ]
+    return st.session_state["notes"]
+
+
+def current_example(rows: pd.DataFrame, listed: pd.DataFrame) -> tuple[str | None, list[str]]:
+    """The example named by the link, else the first of the list; and a note if the link names one that is not here."""
+    first = listed["example_id"].iloc[0] if len(listed) else None
+    wanted = st.query_params.get("example")
+    if wanted is None or (listed["example_id"] == wanted).any():
+        return wanted or first, []
+    if (rows["example_id"] == wanted).any():
+        return first, []  # it is here, but not among the examples that the search lists
+    return first, [f"example = {wanted}"]
+
+
+def list_key(source: Source, run: Run, filters: Filters, current: str | None) -> str:
+    """A new key, and with it a fresh selection, whenever the list or the example on screen changes."""
+    return f"list {source.store_digest[:8]} {run} {filters} {current}"
+
+
+main()
