@@ -60,7 +60,7 @@ class MapSource:
             )
         for name, value in (("weight", self.weight), ("bias", self.bias)):
             if not torch.isfinite(value).all():
-                raise NonFiniteError(f"{self.checkpoint}: {name} of the query projector is NaN or infinite; train again.")
+                raise NonFiniteError(f"{self.checkpoint}: {name} of the query projector is NaN or infinite.")
         if not 0 < self.sigma_k < math.inf:
             raise NonFiniteError(f"{self.checkpoint}: sigma_k must be a finite number above 0, found {self.sigma_k}.")
 
