@@ -1,0 +1,178 @@
+"""One directory <-> everything needed to rebuild a run: student, projectors, discriminator, settings, metrics, card."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from probe import __version__
+from probe.attention import CrossModelAttention, Normalisation
+from probe.errors import DamagedError, NonFiniteError
+from probe.files import atomic_directory, read_manifest, write_json, write_manifest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+KIND = "checkpoint"
+SCHEMA = 1
+PROJECTORS = "projectors.safetensors"
+DISCRIMINATOR = "discriminator.safetensors"
+
+
+@dataclass(frozen=True)
+class CheckpointConfig:
+    """``config.json`` of a checkpoint. ``normalisation`` is None for a method without cross-model attention (sft).
+
+    ``teacher_embeddings`` is the first 16 digits of the sha256 over the teacher's embedding table in float32.
+    """
+
+    name: str
+    method: str
+    teacher: str
+    student_dim: int
+    teacher_dim: int
+    student_vocabulary: int
+    teacher_vocabulary: int
+    student_tokenizer: str
+    teacher_tokenizer: str
+    teacher_embeddings: str
+    normalisation: Normalisation | None
+    settings: dict[str, Any]
+    version: str = __version__
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A loaded checkpoint. ``attention`` is None only for a method without projectors."""
+
+    directory: Path
+    config: CheckpointConfig
+    attention: CrossModelAttention | None
+    discriminator: dict[str, Tensor] | None
+    metrics: dict[str, Any]
+    manifest: dict[str, Any]
+
+    @property
+    def student_directory(self) -> Path:
+        """The plain Hugging Face directory of the student."""
+        return self.directory / "student"
+
+    def require_attention(self) -> CrossModelAttention:
+        """The projectors, or an error that says why there are none."""
+        if self.attention is None:
+            raise DamagedError(
+                f"{self.directory} was trained with {self.config.method!r}, which has no projectors, so it has no "
+                "cross-model attention map. Give a dskd-cma or dskd-cma-ga checkpoint."
+            )
+        return self.attention
+
+
+def save_checkpoint(
+    directory: Path | str,
+    config: CheckpointConfig,
+    student: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    attention: CrossModelAttention | None = None,
+    discriminator: dict[str, Tensor] | None = None,
+    metrics: dict[str, Any] | None = None,
+    card: str = "",
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a whole checkpoint or nothing; non-finite tensors are refused (NonFiniteError)."""
+    projectors = {} if attention is None else _detached(attention.state_dict())
+    for name, tensor in {**student.state_dict(), **projectors, **(discriminator or {})}.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(f"{name} holds NaN or infinity; no checkpoint was written.")
+    with atomic_directory(directory) as part:
+        write_json(part / "config.json", dataclasses.asdict(config))
+        _copy_as(student, dtype).save_pretrained(part / "student")
+        tokenizer.save_pretrained(part / "student")
+        if attention is not None:
+            save_file(projectors, part / PROJECTORS)
+        if discriminator is not None:
+            save_file(_detached(discriminator), part / DISCRIMINATOR)
+        write_json(part / "metrics.json", metrics or {})
+        (part / "README.md").write_text(card, encoding="utf-8")
+        write_manifest(part, KIND, SCHEMA, {"name": config.name, "method": config.method, "version": __version__})
+
+
+def _detached(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in state.items()}
+
+
+def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
+    """A copy in the storage type, so that the model in training keeps its precision."""
+    copy = type(model)(type(model.config).from_dict(model.config.to_dict()))
+    copy.load_state_dict(model.state_dict())
+    return copy.to(dtype)
+
+
+def load_checkpoint(directory: Path | str, *, verify: bool = True) -> Checkpoint:
+    """Read and check a checkpoint: manifest, settings, and every projector's shape.
+
+    Raises:
+        DamagedError: a missing, altered or mismatching piece; the message gives both numbers.
+        NonFiniteError: NaN or infinity in a projector.
+    """
+    directory = Path(directory)
+    manifest = read_manifest(directory, KIND, SCHEMA, verify=verify)
+    config = _read_config(directory / "config.json")
+    attention = None
+    if config.normalisation is not None:
+        attention = CrossModelAttention(config.student_dim, config.teacher_dim)
+        _load_exactly(attention, _read_tensors(directory / PROJECTORS), directory / PROJECTORS)
+    discriminator = _read_tensors(directory / DISCRIMINATOR) if (directory / DISCRIMINATOR).is_file() else None
+    if discriminator is None and config.method == "dskd-cma-ga":
+        raise DamagedError(f"{directory} lacks {DISCRIMINATOR}, which the method {config.method} has.")
+    if not (directory / "student" / "config.json").is_file():
+        raise DamagedError(f"{directory} lacks student/config.json; the checkpoint has no student.")
+    metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    return Checkpoint(directory, config, attention, discriminator, metrics, manifest)
+
+
+def _read_config(path: Path) -> CheckpointConfig:
+    if not path.is_file():
+        raise DamagedError(f"{path.parent} lacks config.json; it is not a complete checkpoint.")
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        normalisation = values.pop("normalisation")
+        return CheckpointConfig(
+            normalisation=None if normalisation is None else Normalisation(**normalisation), **values
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise DamagedError(f"{path}: not the settings of a checkpoint ({error}); it is damaged.") from error
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise DamagedError(f"{path.parent} lacks {path.name}; without it the maps would come from random numbers.")
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise DamagedError(f"{path} is not a readable safetensors file ({error}); it is damaged.") from error
+    for name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise NonFiniteError(f"{path}: the tensor {name} holds NaN or infinity; no map can come from it.")
+    return tensors
+
+
+def _load_exactly(module: torch.nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+    """Load every tensor of ``module`` from ``tensors``; a missing, extra or misshapen one is an error."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | found.keys()):
+        if wanted.get(name) != found.get(name):
+            raise DamagedError(
+                f"{path}: {name}: wanted shape {wanted.get(name, 'no such tensor')}, "
+                f"found {found.get(name, 'no such tensor')}. The projectors belong to another pair of models."
+            )
+    module.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})

@@ -1,0 +1,164 @@
+"""Validated training settings: read from a YAML recipe and --set flags, checked when built, saved with the result."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from probe.errors import UsageError
+
+METHODS = ("sft", "dskd-cma", "dskd-cma-ga")
+DIVERGENCES = (
+    "forward_kl",
+    "reverse_kl",
+    "js_divergence",
+    "skewed_forward_kl",
+    "skewed_reverse_kl",
+    "adaptive_kl",
+)
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """One training run, flat.
+
+    ``student`` is a model directory, a checkpoint directory (its ``student/``), a hub name, or ``new``: then a GPT-2 of
+    ``new_*`` size with its own byte-level BPE is made from the training texts. ``teacher`` is anything that
+    :func:`probe.models.resolve_model` takes. ``data`` lists JSONL files; ``data_limits`` (same length, 0 = all) takes
+    the first examples of each. The last ``held_out`` examples of the first file are kept for measuring.
+    """
+
+    name: str
+    method: str
+    student: str
+    data: tuple[str, ...]
+    teacher: str = "smollm2-135m"
+    data_limits: tuple[int, ...] = ()
+    held_out: int = 100
+    loss_on: str = "response"  # sft only: "response", or "text" (prompt and response, as in pre-training)
+    seed: int = 0
+    steps: int = 1000
+    batch_size: int = 8
+    max_length: int = 256
+    # objective, methods.md
+    kd_rate: float = 0.5  # λ
+    temperature: float = 2.0  # τ
+    divergence: str = "forward_kl"
+    matching: str = "gan"  # dskd-cma-ga
+    kappa: float = 1.0  # κ, weight of L_kq
+    discriminator_dropout: float = 0.1
+    discriminator_width: int = 256
+    # optimisation
+    student_rate: float = 5e-4
+    embedding_rate: float = 5e-4
+    projector_rate: float = 1e-3
+    discriminator_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05  # share of the steps
+    final_rate: float = 0.1  # share of the peak rate at the end of the cosine
+    clip: float = 1.0
+    calibration: int = 64  # examples that σ is measured on
+    teacher_dtype: str = "float16"  # of the cached states
+    save_every: int = 100
+    log_every: int = 10
+    save_dtype: str = "float32"
+    # a new student (student: new)
+    new_vocabulary: int = 6144
+    new_width: int = 256
+    new_layers: int = 4
+    new_heads: int = 4
+    new_positions: int = 512
+    new_embeddings: str = "teacher-pca"  # or "random"
+
+    def __post_init__(self) -> None:
+        checks = [
+            (self.method in METHODS, "method", f"one of {', '.join(METHODS)}"),
+            (self.divergence in DIVERGENCES, "divergence", f"one of {', '.join(DIVERGENCES)}"),
+            (self.matching in ("gan", "released"), "matching", "gan or released"),
+            (self.loss_on in ("response", "text"), "loss_on", "response or text"),
+            (self.loss_on == "response" or self.method == "sft", "loss_on", "response unless method is sft"),
+            (len(self.data) > 0, "data", "at least one JSONL file"),
+            (len(self.data_limits) in (0, len(self.data)), "data_limits", "one number for each file in data"),
+            (all(limit >= 0 for limit in self.data_limits), "data_limits", "0 (all) or more"),
+            (self.steps > 0, "steps", "1 or more"),
+            (self.batch_size > 0, "batch_size", "1 or more"),
+            (self.max_length >= 8, "max_length", "8 or more"),
+            (self.held_out >= 0, "held_out", "0 or more"),
+            (0 <= self.kd_rate <= 1, "kd_rate", "between 0 and 1"),
+            (self.temperature > 0, "temperature", "more than 0"),
+            (self.kappa >= 0, "kappa", "0 or more"),
+            (0 <= self.discriminator_dropout < 1, "discriminator_dropout", "at least 0 and less than 1"),
+            (self.clip > 0, "clip", "more than 0"),
+            (0 <= self.warmup < 1, "warmup", "at least 0 and less than 1"),
+            (0 <= self.final_rate <= 1, "final_rate", "between 0 and 1"),
+            (self.calibration > 0, "calibration", "1 or more"),
+            (self.teacher_dtype in ("float16", "float32"), "teacher_dtype", "float16 or float32"),
+            (self.save_dtype in ("float16", "float32"), "save_dtype", "float16 or float32"),
+            (self.save_every > 0 and self.log_every > 0, "save_every and log_every", "1 or more"),
+            (256 < self.new_vocabulary, "new_vocabulary", "more than 256 (the bytes)"),
+            (self.new_width % self.new_heads == 0, "new_width", "a multiple of new_heads"),
+            (self.new_embeddings in ("teacher-pca", "random"), "new_embeddings", "teacher-pca or random"),
+        ]
+        for holds, field, wanted in checks:
+            if not holds:
+                raise UsageError(f"{field}: wanted {wanted}, found {getattr(self, field, 'other values')!r}.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON and YAML."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(self).items()}
+
+
+def read_recipe(path: Path | str, overrides: list[str] | None = None) -> TrainConfig:
+    """Read a YAML recipe, apply ``key=value`` overrides, and check every field.
+
+    Raises:
+        UsageError: no such file, not YAML, an unknown or missing field, a value of the wrong type or range.
+    """
+    import yaml
+
+    path = Path(path)
+    if not path.is_file():
+        raise UsageError(f"no recipe at {path}. The shipped ones are in probe/recipes/.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: wanted `key: value` lines, found {type(values).__name__}.")
+    for override in overrides or []:
+        key, sign, text = override.partition("=")
+        if not sign:
+            raise UsageError(f"--set wants key=value, found {override!r}.")
+        try:
+            values[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UsageError(f"--set {key}: {text!r} is not a YAML value.") from error
+    return _build(values, str(path))
+
+
+def _build(values: dict[str, Any], place: str) -> TrainConfig:
+    hints = get_type_hints(TrainConfig)
+    required = [f.name for f in dataclasses.fields(TrainConfig) if f.default is dataclasses.MISSING]
+    if unknown := sorted(set(map(str, values)) - set(hints)):
+        raise UsageError(f"{place}: unknown setting {unknown[0]!r}. Known: {', '.join(hints)}.")
+    if missing := [name for name in required if name not in values]:
+        raise UsageError(f"{place}: the setting {missing[0]!r} is missing.")
+    return TrainConfig(**{key: _coerce(value, hints[key], f"{place}: {key}") for key, value in values.items()})
+
+
+def _coerce(value: Any, hint: Any, place: str) -> Any:
+    """YAML reads 1e-3 as text and a lone item as itself; everything else must have the field's type."""
+    if hint in (tuple[str, ...], tuple[int, ...]):
+        kind: type = str if hint == tuple[str, ...] else int
+        items = value if isinstance(value, list) else [value]
+        return tuple(_coerce(item, kind, place) for item in items)
+    if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise UsageError(f"{place}: wanted {hint.__name__}, found {value!r}.")

@@ -1,0 +1,110 @@
+"""Examples to padded batches of token ids, in an order that depends on the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from probe.config import TrainConfig
+from probe.data import Example, read_examples
+from probe.errors import DataError
+from probe.tokenization import PairedTokens, TokenizedSide
+
+
+@dataclass(frozen=True)
+class SideBatch:
+    """One side of a batch. ``rows`` and ``places`` say where the response positions are in the padded ``ids``.
+
+    Padding is on the right, so causal attention never sees it from a valid position; its id is 0 and is never read.
+    """
+
+    ids: Int[Tensor, "batch sequence"]
+    attention_mask: Int[Tensor, "batch sequence"]
+    rows: Int[Tensor, " position"]
+    places: Int[Tensor, " position"]
+    inputs: Int[Tensor, " position"]
+    targets: Int[Tensor, " position"]
+    lengths: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PairedBatch:
+    """Both sides of the same examples."""
+
+    student: SideBatch
+    teacher: SideBatch
+    pairs: tuple[PairedTokens, ...]
+
+
+def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> SideBatch:
+    """Pad the model inputs (all ids but the last); with ``whole_text`` every position counts, not the response alone."""
+    width = max(len(side.ids) for side in sides) - 1
+    ids = torch.zeros(len(sides), width, dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    rows, places, inputs, targets, lengths = [], [], [], [], []
+    for row, side in enumerate(sides):
+        sequence = torch.tensor(side.ids)
+        start, end = (0 if whole_text else side.start), len(side.ids) - 1
+        ids[row, :end] = sequence[:-1]
+        mask[row, :end] = 1
+        rows.append(torch.full((end - start,), row))
+        places.append(torch.arange(start, end))
+        inputs.append(sequence[start:-1])
+        targets.append(sequence[start + 1 :])
+        lengths.append(end - start)
+    flat = [torch.cat(parts) for parts in (rows, places, inputs, targets)]
+    return SideBatch(ids, mask, *flat, tuple(lengths))
+
+
+def paired_batch(pairs: Sequence[PairedTokens], *, whole_text: bool = False) -> PairedBatch:
+    """Both sides of ``pairs``, padded."""
+    return PairedBatch(
+        side_batch([pair.student for pair in pairs], whole_text=whole_text),
+        side_batch([pair.teacher for pair in pairs]),
+        tuple(pairs),
+    )
+
+
+BUCKET = 16  # batches whose examples are sorted by length together: less padding, still shuffled
+
+
+def batch_order(lengths: Sequence[int], batch_size: int, steps: int, seed: int) -> Iterator[list[int]]:
+    """Yield ``steps`` lists of example indices; (seed, epoch) fixes each epoch's order.
+
+    An epoch is a permutation, cut into buckets of ``BUCKET`` batches; within a bucket, examples of similar length share
+    a batch, and the batches are shuffled. Every example comes once an epoch, but for a last incomplete batch.
+    """
+    count, size = len(lengths), min(batch_size, len(lengths))
+    step = epoch = 0
+    while step < steps:
+        generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+        order = torch.randperm(count, generator=generator).tolist()
+        for first in range(0, count, BUCKET * size):
+            bucket = sorted(order[first : first + BUCKET * size], key=lambda index: lengths[index])
+            batches = [bucket[i : i + size] for i in range(0, len(bucket) - size + 1, size)]
+            for index in torch.randperm(len(batches), generator=generator).tolist():
+                if step == steps:
+                    return
+                yield batches[index]
+                step += 1
+        epoch += 1
+
+
+def training_examples(config: TrainConfig) -> tuple[list[Example], list[Example]]:
+    """The recipe's training and held-out examples; the latter are the last ``held_out`` of the first file."""
+    limits = config.data_limits or (0,) * len(config.data)
+    files = [read_examples(path) for path in config.data]
+    first = files[0]
+    if len(first) <= config.held_out:
+        raise DataError(
+            f"{config.data[0]}: {len(first)} examples, of which held_out={config.held_out} are to be kept for measuring; "
+            "none is left to train on. Lower held_out."
+        )
+    held_out = first[len(first) - config.held_out :]
+    files[0] = first[: len(first) - config.held_out]
+    training = [example for file, limit in zip(files, limits, strict=True) for example in file[: limit or None]]
+    return training, held_out

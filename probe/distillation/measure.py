@@ -1,0 +1,108 @@
+"""What a run is measured by on held-out text: attention accuracy by the span rule, and the key-query gap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from probe.alignment import span_links
+from probe.attention import CrossModelAttention, attention_scores, keys, queries
+from probe.distillation.key_query import Discriminator, key_query_loss
+from probe.tokenization import PairedTokens
+
+TIE = 1e-6  # cells this close to the heaviest share its credit (metrics.md)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Both input embedding tables, as constants."""
+
+    student: Float[Tensor, "vocab_s d_s"]
+    teacher: Float[Tensor, "vocab_t d_t"]
+
+
+def pair_keys_queries(
+    pair: PairedTokens, tables: Tables, attention: CrossModelAttention, sigma_k: float
+) -> tuple[Float[Tensor, "student d_key"], Float[Tensor, "teacher d_key"]]:
+    """q and k of one example's response positions."""
+    student, teacher = pair.student, pair.teacher
+    query = queries(tables.student[list(student.inputs)], tables.student[list(student.targets)], attention.query)
+    key = keys(tables.teacher[list(teacher.inputs)], tables.teacher[list(teacher.targets)], sigma_k)
+    return query, key
+
+
+@dataclass(frozen=True)
+class SpanAccuracy:
+    """Share of t2s rows whose heaviest cell is sure, or possible, by the span rule (ties share); and the mass there."""
+
+    top1_sure: float
+    top1_possible: float
+    gold_mass_possible: float
+    rows: int
+
+
+@torch.no_grad()
+def span_accuracy(
+    pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float
+) -> SpanAccuracy:
+    """Top-1 accuracy of t2s maps against the span rule, summed over all rows, divided once (metrics.md)."""
+    sums = torch.zeros(3, dtype=torch.double)
+    rows = 0
+    for pair in pairs:
+        query, key = pair_keys_queries(pair, tables, attention, sigma_k)
+        weights = torch.softmax(attention_scores(query, key), dim=-1)
+        heaviest = (weights >= weights.amax(dim=1, keepdim=True) - TIE).double()
+        credit = heaviest / heaviest.sum(dim=1, keepdim=True)
+        sure, possible = (_mask(links, weights) for links in span_links(pair.student.axis.spans, pair.teacher.axis.spans))
+        sums += torch.stack([(credit * sure).sum(), (credit * possible).sum(), (weights.double() * possible).sum()])
+        rows += len(weights)
+    share = (sums / max(rows, 1)).tolist()
+    return SpanAccuracy(share[0], share[1], share[2], rows)
+
+
+def _mask(links: frozenset[tuple[int, int]], like: Tensor) -> Tensor:
+    mask = torch.zeros(like.shape, dtype=torch.double)
+    for student, teacher in links:
+        mask[student, teacher] = 1
+    return mask
+
+
+def classifier_accuracy(
+    query: Float[Tensor, "student d_key"], key: Float[Tensor, "teacher d_key"], *, seed: int = 0, steps: int = 300
+) -> float:
+    """How well a freshly trained classifier tells held-out queries from held-out keys: 0.5 cannot, 1 always.
+
+    Half of each side's positions train a discriminator of the architecture of DSKD-CMA-GA (AdamW, ``steps`` batches of
+    256 of each side), the other half measures it; both sides weigh the same.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    halves = []
+    for vectors in (query.detach(), key.detach()):
+        order = torch.randperm(len(vectors), generator=generator)
+        halves.append((vectors[order[::2]], vectors[order[1::2]]))
+    (train_q, test_q), (train_k, test_k) = halves
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        classifier = Discriminator(query.shape[1], 64)
+    optimiser = torch.optim.AdamW(classifier.parameters(), lr=1e-3)
+    for _ in range(steps):
+        q, k = (half[torch.randint(len(half), (256,), generator=generator)] for half in (train_q, train_k))
+        optimiser.zero_grad()
+        key_query_loss(classifier, q, k).loss.backward()
+        optimiser.step()
+    classifier.eval()
+    with torch.no_grad():
+        return float(key_query_loss(classifier, test_q, test_k).accuracy)
+
+
+def key_query_gap(
+    pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float, *, seed: int = 0
+) -> float:
+    """:func:`classifier_accuracy` over all response positions of ``pairs``."""
+    with torch.no_grad():
+        sides = [pair_keys_queries(pair, tables, attention, sigma_k) for pair in pairs]
+    return classifier_accuracy(torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides]), seed=seed)

@@ -1,0 +1,142 @@
+"""From a recipe to everything a run needs in memory: models, tokens, cached teacher states, normalisation."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from probe.attention import CrossModelAttention, Normalisation, measure_sigmas
+from probe.checkpoint import CheckpointConfig
+from probe.config import TrainConfig
+from probe.data import Example
+from probe.distillation.dataset import training_examples
+from probe.distillation.key_query import Discriminator
+from probe.distillation.measure import Tables
+from probe.distillation.optimisation import Trained
+from probe.distillation.steps import FrozenTeacher
+from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
+from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
+from probe.errors import UsageError
+from probe.models import cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
+from probe.tokenization import PairedTokens, PairTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A run, ready to train. ``teacher`` and ``normalisation`` are None for sft."""
+
+    config: TrainConfig
+    trained: Trained
+    tokenizer: PreTrainedTokenizerFast
+    training: Sequence[PairedTokens]
+    held_out: Sequence[PairedTokens]
+    teacher_embeddings: Tensor
+    teacher: FrozenTeacher | None
+    normalisation: Normalisation | None
+    checkpoint: CheckpointConfig
+
+    @property
+    def tables(self) -> Tables:
+        """Both embedding tables as they are now."""
+        student = self.trained.student.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
+        return Tables(student, self.teacher_embeddings)
+
+
+def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
+    """Load, tokenize, fill the teacher cache and calibrate; all that is random is fixed by ``config.seed``."""
+    training, held_out = training_examples(config)
+    teacher_directory = resolve_model(config.teacher)
+    teacher_tokenizer = load_tokenizer(teacher_directory)
+    teacher_embeddings = input_embeddings(teacher_directory)
+    student, tokenizer = _student(config, [*training, *held_out], teacher_tokenizer, teacher_embeddings)
+    positions = getattr(student.config, "max_position_embeddings", config.max_length)
+    if config.max_length > positions:
+        raise UsageError(f"max_length: wanted at most the student's {positions} positions, found {config.max_length}.")
+    pairer = PairTokenizer(tokenizer, teacher_tokenizer, max_length=config.max_length)
+    pairs = [list(pairer.encode(part)) for part in (training, held_out)]
+    report(f"{len(training)} training and {len(held_out)} held-out examples")
+    attention = discriminator = teacher = normalisation = None
+    student_dim, teacher_dim = student.get_input_embeddings().weight.shape[1], teacher_embeddings.shape[1]
+    if config.method != "sft":
+        teacher = _frozen_teacher(config, teacher_directory, teacher_embeddings, [*pairs[0], *pairs[1]], report)
+        normalisation = calibrate(pairs[0][: config.calibration], teacher)
+        torch.manual_seed(config.seed)
+        attention = CrossModelAttention(student_dim, teacher_dim)
+    if config.method == "dskd-cma-ga":
+        discriminator = Discriminator(2 * teacher_dim, config.discriminator_width, config.discriminator_dropout)
+    checkpoint = CheckpointConfig(
+        name=config.name,
+        method=config.method,
+        teacher=config.teacher,
+        student_dim=student_dim,
+        teacher_dim=teacher_dim,
+        student_vocabulary=len(student.get_input_embeddings().weight),
+        teacher_vocabulary=len(teacher_embeddings),
+        student_tokenizer=pairer.student_fingerprint,
+        teacher_tokenizer=pairer.teacher_fingerprint,
+        teacher_embeddings=table_fingerprint(teacher_embeddings),
+        normalisation=normalisation,
+        settings=config.as_dict(),
+    )
+    trained = Trained(student, attention, discriminator)
+    return Setup(
+        config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint
+    )
+
+
+def _student(
+    config: TrainConfig, examples: Sequence[Example], teacher_tokenizer: PreTrainedTokenizerFast, table: Tensor
+) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
+    if config.student == "new":
+        tokenizer = train_tokenizer(texts_of(examples), config.new_vocabulary, config.new_positions)
+        start = None
+        if config.new_embeddings == "teacher-pca":
+            start = principal_components(teacher_means(tokenizer, teacher_tokenizer, table), config.new_width)
+        return new_student(config, tokenizer, start), tokenizer
+    directory = Path(config.student)
+    if (directory / "student").is_dir():
+        directory = directory / "student"
+    directory = resolve_model(directory if directory.exists() else config.student)
+    return load_causal_lm(directory), load_tokenizer(directory)
+
+
+def _frozen_teacher(
+    config: TrainConfig, directory: Path, table: Tensor, pairs: Sequence[PairedTokens], report: Report
+) -> FrozenTeacher:
+    """States from the cache; the teacher is loaded only for its head, and run only for texts not seen before."""
+    sides = [pair.teacher for pair in pairs]
+    cache = TeacherCache(cache_directory() / "teacher-states", model_fingerprint(directory), config.teacher_dtype)
+    model = load_causal_lm(directory)
+    head = model.get_output_embeddings()
+    if head is None:
+        raise UsageError(f"the teacher {config.teacher} has no output head; wanted a causal language model.")
+    if missing := len(cache.missing(sides)):
+        report(f"teacher states: {missing} texts to compute, once")
+    cache.fill(sides, lambda: model, lambda done, total: report(f"teacher states {done}/{total}"))
+    weight = head.weight.detach().float()
+    bias = None if head.bias is None else head.bias.detach().float()
+    return FrozenTeacher(table, weight, bias, cache.load(sides), config.temperature)
+
+
+def calibrate(pairs: Sequence[PairedTokens], teacher: FrozenTeacher) -> Normalisation:
+    """The frozen normalisation: σ over the valid response positions of a calibration sample (methods.md)."""
+    inputs = [i for pair in pairs for i in pair.teacher.inputs]
+    targets = [i for pair in pairs for i in pair.teacher.targets]
+    hidden = torch.cat([teacher.states[state_key(pair.teacher)].float() for pair in pairs])
+    return measure_sigmas(teacher.embeddings[inputs], teacher.embeddings[targets], hidden)
+
+
+def table_fingerprint(table: Tensor) -> str:
+    """First 16 hexadecimal digits of the sha256 over an embedding table's float32 bytes."""
+    return hashlib.sha256(table.float().contiguous().numpy().tobytes()).hexdigest()[:16]

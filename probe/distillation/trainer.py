@@ -1,0 +1,249 @@
+"""`probe train`: run a recipe, save as it goes, resume where it stopped, publish a checkpoint at the end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from probe.checkpoint import save_checkpoint
+from probe.config import TrainConfig, read_recipe
+from probe.distillation.dataset import batch_order
+from probe.distillation.losses import LossTerms
+from probe.distillation.measure import key_query_gap, span_accuracy
+from probe.distillation.model_card import model_card
+from probe.distillation.optimisation import (
+    parameter_groups,
+    restore_training_state,
+    set_rates,
+    training_state,
+)
+from probe.distillation.setup import Report, Setup, prepare
+from probe.distillation.steps import StepLoss, cma_loss, sft_loss
+from probe.errors import DamagedError, NonFiniteError, UsageError
+from probe.files import atomic_file, sha256_of, write_json
+from probe.tokenization import PairedTokens
+
+Curve = list[dict[str, float]]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``probe train``."""
+    parser.description = "Train a student by a recipe (YAML) and write a checkpoint directory."
+    parser.add_argument("recipe", help="a YAML recipe; the shipped ones are in probe/recipes/")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings of the recipe")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the checkpoint directory to write")
+    parser.add_argument("--resume", action="store_true", help="go on from an interrupted run with the same --out")
+    parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint at --out")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: PyTorch's choice)")
+    parser.add_argument("--json", action="store_true", help="print the final metrics as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """``python -m probe train``."""
+    config = read_recipe(args.recipe, args.set)
+    if args.out.exists() and not args.overwrite:
+        raise UsageError(f"{args.out} exists; choose another --out, or --overwrite to replace it.")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    metrics = train(config, args.out, resume=args.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
+    print(json.dumps(metrics) if args.json else f"wrote {args.out}\n{_summary(metrics)}")
+
+
+def _summary(metrics: dict[str, Any]) -> str:
+    plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float, str))}
+    return "\n".join(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}" for key, value in plain.items())
+
+
+def train(
+    config: TrainConfig, out: Path, *, resume: bool = False, report: Report = lambda line: None
+) -> dict[str, Any]:
+    """Train by ``config`` and write the checkpoint ``out``; returns its metrics.
+
+    The state of an unfinished run lies in ``<out>.training`` and is removed at the end.
+
+    Raises:
+        NonFiniteError: a loss or gradient is NaN or infinite; names it, and nothing is written.
+    """
+    setup = prepare(config, report)
+    state_directory = out.with_name(out.name + ".training")
+    optimiser = torch.optim.AdamW(parameter_groups(setup.trained, config))
+    torch.manual_seed(config.seed)
+    first, curve = 0, []
+    before = measure(setup)
+    if resume:
+        first, curve = _resume(setup, optimiser, state_directory)
+        report(f"resumed at step {first}")
+    started = time.monotonic()
+    step_loss = _step_loss(setup)
+    lengths = [len(pair.student.ids) + len(pair.teacher.targets) for pair in setup.training]
+    batches = batch_order(lengths, config.batch_size, config.steps, config.seed)
+    for step, indices in enumerate(batches):
+        if step < first:
+            continue
+        terms = train_step([setup.training[i] for i in indices], step_loss, setup, optimiser, step)
+        if step % config.log_every == 0 or step == config.steps - 1:
+            curve.append(_log_entry(step, terms))
+            report(_log_line(curve[-1], config.steps, time.monotonic() - started))
+        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+            entry = measure(setup)
+            curve[-1].update({f"held_out_{k}": v for k, v in entry.items()})
+            report(f"step {step + 1}: held-out " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items()))
+            _save_state(setup, optimiser, state_directory, step + 1, curve)
+    metrics = _publish(setup, out, before, curve)
+    shutil.rmtree(state_directory, ignore_errors=True)
+    return metrics
+
+
+def _step_loss(setup: Setup) -> StepLoss:
+    if setup.teacher is None or setup.normalisation is None:
+        return sft_loss(setup.trained, setup.config)
+    return cma_loss(setup.trained, setup.config, setup.teacher, setup.normalisation)
+
+
+def train_step(
+    pairs: Sequence[PairedTokens], step_loss: StepLoss, setup: Setup, optimiser: torch.optim.Optimizer, step: int
+) -> LossTerms:
+    """One optimiser step over ``pairs``; gradients are clipped over all parameters together."""
+    parameters = setup.trained.named_parameters()
+    for module in (setup.trained.student, setup.trained.attention, setup.trained.discriminator):
+        if module is not None:
+            module.train()
+    set_rates(optimiser, step, setup.config)
+    optimiser.zero_grad(set_to_none=True)
+    terms = step_loss(pairs)
+    terms.loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), setup.config.clip)
+    if not torch.isfinite(norm):
+        broken = [n for n, p in parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()]
+        raise NonFiniteError(f"step {step}: the gradient of {broken[0] if broken else 'the loss'} is not finite.")
+    optimiser.step()
+    return terms
+
+
+@torch.no_grad()
+def _held_out_loss(setup: Setup) -> dict[str, float]:
+    """Token means over the held-out examples, summed first and divided once."""
+    for module in (setup.trained.student, setup.trained.attention, setup.trained.discriminator):
+        if module is not None:
+            module.eval()
+    step_loss = _step_loss(setup)
+    size = setup.config.batch_size
+    all_terms = [step_loss(setup.held_out[i : i + size]) for i in range(0, len(setup.held_out), size)]
+    targets = sum(terms.n_student for terms in all_terms)
+    names = ["ce", "student_correct"]
+    if setup.normalisation is not None:
+        names += ["t2s_ce", "t2s_kd", "s2t_kd", "t2s_correct"]
+    return {name.replace("_correct", "_accuracy"): float(sum(getattr(t, name) for t in all_terms)) / targets for name in names}
+
+
+def measure(setup: Setup) -> dict[str, float]:
+    """Losses and accuracies on the held-out examples, and top-1 of their t2s maps by the span rule."""
+    if not setup.held_out:
+        return {}
+    numbers = _held_out_loss(setup)
+    if setup.normalisation is not None and setup.trained.attention is not None:
+        spans = span_accuracy(setup.held_out, setup.tables, setup.trained.attention, setup.normalisation.sigma_k)  # type: ignore[arg-type]
+        numbers |= {key: value for key, value in asdict(spans).items() if key != "rows"}
+    return numbers
+
+
+def _log_entry(step: int, terms: LossTerms) -> dict[str, float]:
+    entry = {"step": float(step), "loss": float(terms.loss.detach()), "ce": float(terms.ce) / terms.n_student}
+    if terms.n_teacher:
+        for name in ("t2s_ce", "t2s_kd", "s2t_kd"):
+            entry[name] = float(getattr(terms, name)) / terms.n_student
+        entry["t2s_accuracy"] = terms.t2s_accuracy
+    if terms.kq is not None and terms.discriminator_accuracy is not None:
+        entry |= {"kq": float(terms.kq), "discriminator_accuracy": float(terms.discriminator_accuracy)}
+    return entry
+
+
+def _log_line(entry: dict[str, float], steps: int, seconds: float) -> str:
+    numbers = ", ".join(f"{key} {value:.4f}" for key, value in entry.items() if key != "step")
+    return f"step {entry['step']:.0f}/{steps}: {numbers} ({seconds:.0f} s)"
+
+
+def _save_state(
+    setup: Setup, optimiser: torch.optim.Optimizer, directory: Path, step: int, curve: Curve
+) -> None:
+    """Weights and moments under a name of their own, then the small file that points at them: always one whole state."""
+    file = directory / f"state-{step:07d}.safetensors"
+    with atomic_file(file) as part:
+        save_file(training_state(setup.trained, optimiser), part)
+    pointer = {
+        "step": step,
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "settings": setup.config.as_dict(),
+        "curve": curve,
+    }
+    write_json(directory / "state.json", pointer)
+    for old in directory.glob("state-*.safetensors"):
+        if old != file:
+            old.unlink()
+
+
+def _resume(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path) -> tuple[int, Curve]:
+    pointer = directory / "state.json"
+    if not pointer.is_file():
+        return 0, []
+    try:
+        saved = json.loads(pointer.read_text(encoding="utf-8"))
+        file, digest, step, curve, settings = (saved[k] for k in ("file", "sha256", "step", "curve", "settings"))
+        if settings != setup.config.as_dict():
+            changed = sorted(k for k in settings if settings[k] != setup.config.as_dict().get(k))
+            raise UsageError(f"{directory} was begun with other settings ({', '.join(changed)}); use them, or delete it.")
+        if not (directory / file).is_file() or sha256_of(directory / file) != digest:
+            raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")
+        restore_training_state(setup.trained, optimiser, load_file(directory / file))
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DamagedError(f"{directory}: the saved state cannot be read ({error}); delete it to start again.") from error
+    return step, curve
+
+
+def _publish(setup: Setup, out: Path, before: dict[str, float], curve: Curve) -> dict[str, Any]:
+    """Measure, write the model card, and save the checkpoint."""
+    metrics: dict[str, Any] = {f"held_out_{key}": value for key, value in measure(setup).items()}
+    metrics["before"] = before
+    metrics["curve"] = curve
+    trained = setup.trained
+    if trained.attention is not None and setup.normalisation is not None and setup.held_out:
+        metrics["key_query"] = {
+            "classifier_accuracy_before": key_query_gap_at_start(setup),
+            "classifier_accuracy_after": key_query_gap(
+                setup.held_out, setup.tables, trained.attention, setup.normalisation.sigma_k  # type: ignore[arg-type]
+            ),
+        }
+    save_checkpoint(
+        out,
+        setup.checkpoint,
+        trained.student,  # type: ignore[arg-type]
+        setup.tokenizer,
+        attention=trained.attention,  # type: ignore[arg-type]
+        discriminator=None if trained.discriminator is None else dict(trained.discriminator.state_dict()),
+        metrics=metrics,
+        card=model_card(setup, metrics),
+        dtype=torch.float16 if setup.config.save_dtype == "float16" else torch.float32,
+    )
+    return metrics
+
+
+def key_query_gap_at_start(setup: Setup) -> float:
+    """The gap with the projectors as they were at the first step: the same seed gives them again."""
+    from probe.attention import CrossModelAttention
+
+    torch.manual_seed(setup.config.seed)
+    start = CrossModelAttention(setup.checkpoint.student_dim, setup.checkpoint.teacher_dim)
+    sigma_k = setup.normalisation.sigma_k if setup.normalisation is not None else 1.0
+    return key_query_gap(setup.held_out, setup.tables, start, sigma_k)
