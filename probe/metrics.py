@@ -190,14 +190,14 @@ class MapMetric:
         )
         return link_counts(found, gold.sure, gold.possible)
 
-    def signature(self, *, direction: str, normalisation: str, golds: Iterable[Gold] = (), extra: str = "") -> str:
-        """One line that says how a number was made: extraction, ties, direction, normalisation, gold, version."""
+    def signature(self, *, method: str, direction: str, normalisation: str, gold: str, maps: str = "") -> str:
+        """One line that says how a number was made; ``gold`` and ``maps`` are hashes of what was scored."""
         links = self.links if self.links in ("argmax", "mutual", "itermax") else f"{self.links}>{self.threshold:g}"
         parts = (
-            f"links:{links}", f"ties:share@{self.tie:g}", f"direction:{direction}", f"norm:{normalisation}",
-            f"gold:{gold_hash(golds)}", extra, f"version:{__version__}",
+            ("method", method), ("direction", direction), ("norm", normalisation), ("links", links),
+            ("ties", f"share@{self.tie:g}"), ("gold", gold), ("maps", maps), ("version", __version__),
         )  # fmt: skip
-        return "|".join(part for part in parts if part)
+        return "|".join(f"{name}:{value}" for name, value in parts if value)
 
 
 def score_map(amap: AttentionMap, gold: Gold | None = None) -> MapScore:

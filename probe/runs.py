@@ -1,0 +1,194 @@
+"""Corpus tables: one row per checkpoint and direction with intervals, breakdowns, and paired comparisons.
+
+Micro means add over positions and divide once; macro means are means of the examples' means. Intervals are over
+examples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from probe import statistics
+from probe.baselines import POSITION_FREE, PREFIX
+from probe.metrics import MAP_SCORES, POSITION_SCORES
+from probe.statistics import Interval, Statistic, bca_interval, compare, holm, resampled_sums
+from probe.tables import LINK_COUNTS, LINK_SCORES, SCHEMA_VERSION
+
+KEY_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible")
+BREAKDOWNS = ("relation", "tied", "token_class", "place", "length", "category")
+COMPARISON_COLUMNS = (
+    "schema_version", "signature", "direction", "first", "second", "score", "n_examples", "first_value", "second_value",
+    "difference", "difference_low", "difference_high", "p_bootstrap", "p_permutation", "p_holm",
+)  # fmt: skip
+LINK_STATISTICS: dict[str, Statistic] = {name: getattr(statistics, name) for name in LINK_SCORES}
+
+
+@dataclass(frozen=True)
+class Run:
+    """The tokens and examples of one checkpoint and direction; ``codes`` [tokens] is each token's example row."""
+
+    checkpoint: str
+    direction: str
+    tokens: pd.DataFrame
+    examples: pd.DataFrame
+    codes: np.ndarray
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        first = self.examples.iloc[0]
+        names = ("signature", "checkpoint", "method", "direction", "normalisation")
+        return {"schema_version": SCHEMA_VERSION, **{name: first[name] for name in names}}
+
+    def counts(self, score: str, mask: np.ndarray | None = None) -> np.ndarray:
+        """Sum and number [examples, 2] of a per-position score, over the positions of ``mask`` [tokens]."""
+        values = self.tokens[score].to_numpy()
+        counted = ~np.isnan(values) if mask is None else mask & ~np.isnan(values)
+        size = len(self.examples)
+        sums = np.bincount(self.codes, weights=np.where(counted, values, 0.0), minlength=size)
+        return np.stack([sums, np.bincount(self.codes, weights=counted, minlength=size)], axis=1)
+
+    def example_counts(self, score: str) -> np.ndarray:
+        """Value and 1 [examples, 2] of a per-example score, 0 and 0 where it is NaN: its ratio is the macro mean."""
+        values = self.examples[score].to_numpy(dtype=np.float64)
+        return np.stack([np.nan_to_num(values), ~np.isnan(values)], axis=1).astype(np.float64)
+
+    def link_counts(self) -> np.ndarray:
+        """Counts [examples, 5] in the order of LinkCounts."""
+        return self.examples[list(LINK_COUNTS)].to_numpy(dtype=np.float64)
+
+
+def split_runs(tokens: pd.DataFrame, examples: pd.DataFrame) -> list[Run]:
+    """One Run per checkpoint and direction, in order of appearance."""
+    keys = ["checkpoint", "direction"]
+    parts = dict(iter(tokens.groupby(keys, sort=False, observed=True)))
+    runs = []
+    for key, rows in examples.groupby(keys, sort=False, observed=True):
+        part = parts[key]
+        places = pd.Index(rows["example_id"]).get_indexer(pd.Index(part["example_id"].astype(object)))
+        runs.append(Run(str(key[0]), str(key[1]), part, rows.reset_index(drop=True), places))  # type: ignore[index]
+    return runs
+
+
+def runs_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """One row per run: every score with its 95 % BCa interval, macro means, tied and untied positions apart."""
+    return pd.DataFrame([_run_row(run, resamples, seed) for run in runs])
+
+
+def _run_row(run: Run, resamples: int, seed: int) -> dict[str, Any]:
+    tied = run.tokens["tied"].to_numpy(dtype=bool)
+    micro = {name: run.counts(name) for name in POSITION_SCORES}
+    for name in KEY_SCORES:
+        micro |= {f"{name}_tied": run.counts(name, tied), f"{name}_untied": run.counts(name, ~tied)}
+    means = {name: run.example_counts(name) for name in MAP_SCORES}
+    row = {
+        **run.labels,
+        "n_examples": len(run.examples),
+        **{name: int(run.examples[name].sum()) for name in ("n_positions", "n_sure", "n_tied")},
+    }
+    for name, interval in _intervals({**micro, **means}, resamples, seed).items():
+        row |= _cells(name, interval)
+    for name in (*POSITION_SCORES, *LINK_SCORES):
+        row[f"{name}_macro"] = float(statistics.ratio(run.example_counts(name).sum(axis=0)))
+    return row | _link_cells(run, resamples, seed)
+
+
+def _intervals(counts: dict[str, np.ndarray], resamples: int, seed: int) -> dict[str, Interval]:
+    """Intervals of many ratios [examples, 2] from one resampling."""
+    sums = resampled_sums(np.concatenate(list(counts.values()), axis=1), resamples=resamples, seed=seed)
+    return {
+        name: bca_interval(part, sums=sums[:, 2 * place : 2 * place + 2])
+        for place, (name, part) in enumerate(counts.items())
+    }
+
+
+def _cells(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _link_cells(run: Run, resamples: int, seed: int) -> dict[str, float]:
+    if run.checkpoint == POSITION_FREE:
+        return {}
+    counts = run.link_counts()
+    sums = resampled_sums(counts, resamples=resamples, seed=seed)
+    cells: dict[str, float] = {}
+    for name, statistic in LINK_STATISTICS.items():
+        cells |= _cells(name, bca_interval(counts, statistic, sums=sums))
+    return cells
+
+
+def breakdowns_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """One row per run, breakdown and group: key scores with intervals, beside the ceilings of the same positions."""
+    names = (*KEY_SCORES, "chunk_accuracy", "ceiling_sure", "ceiling_possible")
+    rows = []
+    for run in runs:
+        groups = list(_groups(run))
+        counts = {
+            f"{place} {name}": run.counts(name, mask) for place, (_, _, mask) in enumerate(groups) for name in names
+        }
+        intervals = _intervals(counts, resamples, seed)
+        scored = ~np.isnan(run.tokens["top1_possible"].to_numpy())
+        for place, (breakdown, group, mask) in enumerate(groups):
+            row = {**run.labels, "breakdown": breakdown, "group": group, "n_positions": int((mask & scored).sum())}
+            for name in names:
+                row |= _cells(name, intervals[f"{place} {name}"])
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _groups(run: Run) -> Iterator[tuple[str, str, np.ndarray]]:
+    for breakdown in BREAKDOWNS:
+        values = run.tokens[breakdown].astype(object).to_numpy()
+        for value in sorted(set(values)):
+            named = {True: "tied", False: "untied"}[value] if breakdown == "tied" else str(value)
+            yield breakdown, named, values == value
+
+
+def comparisons_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Each pair of stored checkpoints per direction, on the examples that both have; Holm over the whole table.
+
+    ``difference`` is ``first`` minus ``second``. ``p_holm`` corrects the permutation p values.
+    """
+    rows = []
+    for one, two in combinations([run for run in runs if not run.checkpoint.startswith(PREFIX)], 2):
+        if one.direction == two.direction:
+            rows += _compare_pair(one, two, resamples, seed)
+    frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))  # the header is there even without a pair
+    frame["p_holm"] = holm(frame["p_permutation"].tolist())
+    return frame
+
+
+def _compare_pair(one: Run, two: Run, resamples: int, seed: int) -> list[dict[str, Any]]:
+    shared = pd.Index(one.examples["example_id"]).intersection(pd.Index(two.examples["example_id"]), sort=False)
+    places = [pd.Index(run.examples["example_id"]).get_indexer(shared) for run in (one, two)]
+    if not len(shared):
+        return []
+    tests: list[tuple[str, Statistic, list[np.ndarray]]]
+    tests = [(name, statistics.ratio, [run.counts(name) for run in (one, two)]) for name in KEY_SCORES]
+    tests += [(name, LINK_STATISTICS[name], [run.link_counts() for run in (one, two)]) for name in ("f1", "aer")]
+    rows = []
+    for name, statistic, (left, right) in tests:
+        left, right = left[places[0]], right[places[1]]
+        result = compare(left, right, statistic, resamples=resamples, seed=seed)
+        rows.append(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "signature": f"{one.labels['signature']} / {two.labels['signature']}",
+                "direction": one.direction,
+                "first": one.checkpoint,
+                "second": two.checkpoint,
+                "score": name,
+                "n_examples": len(shared),
+                "first_value": float(statistic(left.sum(axis=0))),
+                "second_value": float(statistic(right.sum(axis=0))),
+                **_cells("difference", result.difference),
+                "p_bootstrap": result.p_bootstrap,
+                "p_permutation": result.p_permutation,
+            }
+        )
+    return rows

@@ -1,0 +1,232 @@
+"""``python -m probe score``: stored maps and gold in, scores beside their baselines out."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import get_args
+
+import pandas as pd
+
+from probe import __version__, baselines, cli, runs, statistics
+from probe.alignment import LinkMethod
+from probe.attention_map import AttentionMap
+from probe.errors import DataError, UsageError
+from probe.files import MANIFEST, sha256_of
+from probe.gold import Gold, check_gold, read_gold
+from probe.map_store import MapStore
+from probe.metrics import MapMetric, gold_hash
+from probe.report_text import report_lines, report_values
+from probe.tables import SCHEMA_VERSION, Described, Scored, describe, examples_frame, scored, tokens_frame, write_csv
+
+EXAMPLES = """
+  python -m probe score out/maps --gold analysis/gold/gold.jsonl
+  python -m probe score out/maps --gold gold.jsonl --out report --links mutual"""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a report says, as frames; ``tokens`` and ``examples`` hold the stored maps, ``runs`` baselines too."""
+
+    tokens: pd.DataFrame
+    examples: pd.DataFrame
+    runs: pd.DataFrame
+    breakdowns: pd.DataFrame
+    comparisons: pd.DataFrame
+    key_query: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def build_report(
+    stores: Sequence[MapStore],
+    golds: Mapping[str, Gold],
+    metric: MapMetric | None = None,
+    *,
+    resamples: int = statistics.RESAMPLES,
+    seed: int = 0,
+) -> Report:
+    """Score every stored map that has gold, beside the baselines of the same examples.
+
+    Raises:
+        DataError: no map has gold, or gold is for other tokens. UsageError: two stores hold maps of one name.
+    """
+    _refuse_same_names(stores)
+    maps = list(score_stores(stores, golds, metric or MapMetric()))
+    tokens, examples = tokens_frame(maps), examples_frame(maps)
+    parts = runs.split_runs(tokens, examples)
+    stored = [part for part in parts if not part.checkpoint.startswith(baselines.PREFIX)]
+    return Report(
+        tokens=_without_baselines(tokens),
+        examples=_without_baselines(examples),
+        runs=runs.runs_frame(parts, resamples=resamples, seed=seed),
+        breakdowns=runs.breakdowns_frame(stored, resamples=resamples, seed=seed),
+        comparisons=runs.comparisons_frame(stored, resamples=resamples, seed=seed),
+        key_query=key_query_frame(stores),
+        notes=_notes(stores, golds),
+    )
+
+
+def score_stores(stores: Sequence[MapStore], golds: Mapping[str, Gold], metric: MapMetric) -> Iterator[Scored]:
+    """Score the maps of all stores, then the baselines, each once per example and direction."""
+    digest, rows_left = gold_hash(golds.values()), Counter[str]()
+    known: dict[tuple[str, str], Described] = {}
+    plain: list[Scored] = []
+    for store in stores:
+        prints, maps_hash = (store.student_fingerprint, store.teacher_fingerprint), _store_hash(store)
+        for row, example_id in enumerate(
+            cli.progress(store.index["example_id"], total=len(store), label="scored maps")
+        ):
+            if example_id not in golds:
+                rows_left[example_id] += 1
+                continue
+            amap, gold = store.read(row), golds[example_id]
+            check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
+            key = (example_id, amap.direction)
+            if key not in known:
+                known[key] = describe(amap, gold)
+                plain += _baselines(amap, gold, metric, known[key], digest)
+            other = _other_direction(store, amap) if metric.links == "both-directions" else None
+            yield _score_one(amap, gold, metric, known[key], digest, maps_hash, other)
+    if not known:
+        wanted, found = next(iter(golds)), next(iter(rows_left), "no map at all")
+        raise DataError(
+            f"no map has gold: the gold has {len(golds)} ids like {wanted!r}, the maps have ids like {found!r}. "
+            "Give the gold of these examples, or extract the maps of the gold's examples."
+        )
+    yield from plain
+
+
+def _score_one(
+    amap: AttentionMap,
+    gold: Gold,
+    metric: MapMetric,
+    described: Described,
+    digest: str,
+    maps_hash: str = "",
+    other: AttentionMap | None = None,
+) -> Scored:
+    signature = metric.signature(
+        method=amap.method, direction=amap.direction, normalisation=amap.normalisation, gold=digest, maps=maps_hash
+    )
+    return scored(amap, metric.score(amap, gold, other=other), described, signature)
+
+
+def _baselines(
+    amap: AttentionMap, gold: Gold, metric: MapMetric, described: Described, digest: str
+) -> Iterator[Scored]:
+    for make in (baselines.uniform, baselines.diagonal, baselines.span_rule):
+        one = make(amap)
+        other = make(replace(amap, direction="s2t" if amap.direction == "t2s" else "t2s"))
+        last = _score_one(one, gold, metric, described, digest, other=other)
+        yield last
+    best = replace(last, checkpoint=baselines.POSITION_FREE, score=baselines.position_free(last.score))
+    yield best
+
+
+def _other_direction(store: MapStore, amap: AttentionMap) -> AttentionMap:
+    other = "s2t" if amap.direction == "t2s" else "t2s"
+    rows = store.select(example_id=amap.example_id, checkpoint=amap.checkpoint, direction=other)
+    if not rows:
+        raise UsageError(
+            f"--links both-directions needs the {other} map of {amap.example_id!r} ({amap.checkpoint}), "
+            "which the store lacks. Extract with --direction both."
+        )
+    return store.read(rows[0])
+
+
+def _store_hash(store: MapStore) -> str:
+    return sha256_of(store.path / MANIFEST)[:8]
+
+
+def _refuse_same_names(stores: Sequence[MapStore]) -> None:
+    seen: dict[str, Path] = {}
+    for store in stores:
+        for name in dict.fromkeys(store.index["checkpoint"]):
+            if name in seen:
+                raise UsageError(
+                    f"the checkpoint name {name!r} is in {seen[name]} and in {store.path}; names tell the rows of a "
+                    "report apart. Rename one checkpoint directory and extract its maps again."
+                )
+            seen[name] = store.path
+
+
+def _without_baselines(frame: pd.DataFrame) -> pd.DataFrame:
+    keep = ~frame["checkpoint"].astype(str).str.startswith(baselines.PREFIX)
+    return frame[keep].reset_index(drop=True)
+
+
+def _notes(stores: Sequence[MapStore], golds: Mapping[str, Gold]) -> tuple[str, ...]:
+    ids = {example_id for store in stores for example_id in store.index["example_id"]}
+    without, unused = len(ids - set(golds)), len(set(golds) - ids)
+    notes = [f"{without} examples have maps but no gold; they are left out."] if without else []
+    return tuple(notes + ([f"{unused} examples have gold but no map; they are left out."] if unused else []))
+
+
+def key_query_frame(stores: Sequence[MapStore]) -> pd.DataFrame:
+    """One row per checkpoint whose provenance holds numbers on the gap between keys and queries; may be empty."""
+    rows = []
+    for store in stores:
+        for name, entry in dict(store.provenance.get("checkpoints") or {}).items():
+            numbers = entry.get("key_query") if isinstance(entry, Mapping) else None
+            if isinstance(numbers, Mapping) and numbers:
+                method = str(entry.get("method", ""))
+                signature = f"method:{method}|maps:{_store_hash(store)}|version:{__version__}"
+                labels = {"schema_version": SCHEMA_VERSION, "signature": signature}
+                rows.append({**labels, "checkpoint": str(name), "method": method, **numbers})
+    return pd.DataFrame(rows)
+
+
+def write_report(report: Report, out: Path) -> list[Path]:
+    """Write tokens, examples, runs, breakdowns and comparisons (and key_query where known) as CSV under ``out``."""
+    written = []
+    for name in ("tokens", "examples", "runs", "breakdowns", "comparisons", "key_query"):
+        frame: pd.DataFrame = getattr(report, name)
+        if len(frame.columns):
+            write_csv(frame, out / f"{name}.csv")
+            written.append(out / f"{name}.csv")
+    return written
+
+
+def add_report_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that ``probe score`` and ``analysis.alignment_report`` share."""
+    parser.add_argument(
+        "--gold", required=True, type=Path, help="gold alignments (.jsonl, .pharaoh, .talp, .naacl, .wpt)"
+    )
+    parser.add_argument(
+        "--links", default="argmax", choices=get_args(LinkMethod), help="how links are taken from a map"
+    )
+    parser.add_argument("--threshold", default=0.1, type=float, help="for threshold and both-directions (default 0.1)")
+    parser.add_argument("--resamples", default=statistics.RESAMPLES, type=cli.positive, help="bootstrap resamples")
+    parser.add_argument("--seed", default=0, type=int, help="of the resampling (default 0)")
+    cli.add_common(parser, json_report=True)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Options of ``probe score``."""
+    cli.dress(parser, "Score stored maps against gold alignments, beside the baselines.", EXAMPLES)
+    parser.add_argument("maps", metavar="MAPS", type=Path, help="a map store, written by probe extract")
+    parser.add_argument("--out", type=Path, help="write the CSV files there too")
+    add_report_arguments(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """``probe score MAPS --gold GOLD [--out DIR] [--json]``."""
+    return report_on([args.maps], args)
+
+
+def report_on(paths: Sequence[Path], args: argparse.Namespace) -> int:
+    """Read, score, write (with ``args.out``) and print."""
+    if not 0 <= args.threshold < 1:
+        raise UsageError(f"--threshold must be in [0, 1), got {args.threshold}.")
+    if args.seed < 0:
+        raise UsageError(f"--seed must not be negative, got {args.seed}.")
+    golds = read_gold(args.gold)
+    stores = [MapStore.open(path) for path in paths]
+    metric = MapMetric(links=args.links, threshold=args.threshold)
+    report = build_report(stores, golds, metric, resamples=args.resamples, seed=args.seed)
+    written = write_report(report, args.out) if args.out else []
+    cli.report(report_values(report, written), report_lines(report, written), as_json=args.json)
+    return 0
