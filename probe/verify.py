@@ -24,7 +24,7 @@ CACHE_PARTS = ("models", "teacher-states")
 
 @dataclass(frozen=True)
 class Verified:
-    """One directory that passed: its kind, how many files and bytes were read, files that its manifest does not list."""
+    """One directory that passed: its kind, files and bytes read, and files that its manifest does not list."""
 
     path: str
     kind: str
