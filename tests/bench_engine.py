@@ -1,0 +1,255 @@
+"""`python -m tests.bench_engine`: a DSKD-CMA step with cached teacher states against the dense step, as ratios.
+
+Each side runs in a process of its own, so that a peak of memory is its own. The teacher has the shape of SmolLM2-135M
+with random weights (costs do not depend on their values), the student is GPT-2 4 x 256 with 6,000 tokens. Four
+examples padded to 512: dense pads to 512 as the public code does, ours to the longest. A step is zero_grad, forward,
+loss, backward.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
+from probe.attention import CrossModelAttention, measure_sigmas
+from probe.distillation.fused_head import TeacherSummary, teacher_summary
+from probe.distillation.losses import PairedStates, dskd_cma
+from tests.reference import IGNORED, PaddedSide, dense_dskd_cma
+
+LENGTH = 512
+# (prompt, response) tokens. Dolly's means are 77 and 86; the first is cut at the limit, as about 4 % of Dolly are.
+DOLLY_LIKE = ((60, 452), (150, 40), (40, 70), (60, 90))
+ALL_RESPONSE = ((1, 511),) * 4
+VOCAB_S, VOCAB_T, DIM_S, DIM_T = 6000, 49152, 256, 576
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One side: the loss per target, CPU seconds of its fastest step, MiB at its peak and before its first step."""
+
+    loss: float
+    seconds: float
+    peak_mib: float
+    resting_mib: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Both sides of one batch; `dense / ours`, so more is better for ours."""
+
+    batch: str
+    response_share: float
+    dense: Measured
+    ours: Measured
+
+    @property
+    def speed(self) -> float:
+        return self.dense.seconds / self.ours.seconds
+
+    @property
+    def memory(self) -> float:
+        return self.dense.peak_mib / self.ours.peak_mib
+
+    @property
+    def loss_deviation(self) -> float:
+        return abs(self.ours.loss - self.dense.loss) / max(1.0, abs(self.dense.loss))
+
+
+def build_student() -> PreTrainedModel:
+    torch.manual_seed(1)
+    config = GPT2Config(
+        vocab_size=VOCAB_S, n_embd=DIM_S, n_layer=4, n_head=4, n_positions=LENGTH, bos_token_id=0, eos_token_id=0,
+        resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+    )  # fmt: skip
+    return GPT2LMHeadModel(config)
+
+
+def build_teacher() -> PreTrainedModel:
+    torch.manual_seed(2)
+    config = LlamaConfig(
+        vocab_size=VOCAB_T, hidden_size=DIM_T, intermediate_size=1536, num_hidden_layers=30, num_attention_heads=9,
+        num_key_value_heads=3, tie_word_embeddings=True, max_position_embeddings=LENGTH,
+    )  # fmt: skip
+    return LlamaForCausalLM(config).eval().requires_grad_(False)
+
+
+def build_attention() -> CrossModelAttention:
+    torch.manual_seed(3)
+    return CrossModelAttention(DIM_S, DIM_T)
+
+
+def padded_batch(lengths: tuple[tuple[int, int], ...], vocab: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Random input ids, labels (-100 outside the response) and attention mask, all [4, 512]."""
+    torch.manual_seed(seed)
+    ids = torch.randint(1, vocab, (len(lengths), LENGTH + 1))
+    place = torch.arange(LENGTH)
+    total = torch.tensor([prompt + response for prompt, response in lengths]).unsqueeze(1)
+    start = torch.tensor([prompt - 1 for prompt, _ in lengths]).unsqueeze(1)
+    mask = place < total - 1
+    return ids[:, :-1].where(mask, 0), ids[:, 1:].where(mask & (place >= start), IGNORED), mask.long()
+
+
+def sides(lengths: tuple[tuple[int, int], ...], folder: Path) -> tuple[PaddedSide, tuple[Tensor, Tensor, Tensor]]:
+    """The student's padded side, with the labels that `prepare` planted, and the teacher's batch."""
+    inputs, _, mask = padded_batch(lengths, VOCAB_S, 4)
+    labels = load_file(folder / "labels.safetensors")["labels"]
+    return PaddedSide(build_student(), inputs, labels, mask), padded_batch(lengths, VOCAB_T, 5)
+
+
+def prepare(lengths: tuple[tuple[int, int], ...], folder: Path) -> None:
+    """Caches the teacher's states; plants as every second target what the t2s logits say, so that L_t2s_kd counts."""
+    inputs, labels, mask = padded_batch(lengths, VOCAB_S, 4)
+    teacher = PaddedSide(build_teacher(), *padded_batch(lengths, VOCAB_T, 5))
+    with torch.no_grad():
+        hidden = teacher.model.model(teacher.input_ids, attention_mask=teacher.attention_mask).last_hidden_state
+        response = teacher.response
+        emb_x, emb_z = (pair[response] for pair in teacher.pairs())
+        sigmas = measure_sigmas(emb_x, emb_z, hidden[response])
+        student, attention = build_student(), build_attention()
+        guided = attention.t2s(hidden[response] / sigmas.sigma_h + emb_z / sigmas.sigma_e)
+        parts = guided.split(response.sum(1).tolist())
+        head = student.get_output_embeddings().weight
+        for row, part in enumerate(parts):
+            places = (labels[row] != IGNORED).nonzero().squeeze(1)[::2]
+            labels[row, places] = (part.mean(0) @ head.T).argmax()
+        head_t = teacher.model.get_output_embeddings().weight
+        summary = teacher_summary(hidden[response], head_t, 2.0)
+    save_file({"labels": labels}, folder / "labels.safetensors")
+    save_file(
+        {
+            "hidden": hidden[response], "emb_x": emb_x.clone(), "emb_z": emb_z.clone(), "head": head_t.clone(),
+            "expected_head": summary.expected_head, "negentropy": summary.negentropy,
+        },
+        folder / "teacher.safetensors",
+    )  # fmt: skip
+
+
+def measure(step: Callable[[], float], repeats: int) -> Measured:
+    resting = _status_mib("VmRSS")
+    loss, best = step(), float("inf")
+    for _ in range(repeats):
+        start = time.process_time()  # CPU seconds: one thread, and other processes' load does not count
+        loss = step()
+        best = min(best, time.process_time() - start)
+    return Measured(loss, best, _status_mib("VmHWM"), resting)
+
+
+def run_dense(lengths: tuple[tuple[int, int], ...], folder: Path) -> Measured:
+    student, batch = sides(lengths, folder)
+    teacher = PaddedSide(build_teacher(), *batch)
+    attention = build_attention()
+    cached = load_file(folder / "teacher.safetensors")
+    frozen = measure_sigmas(cached["emb_x"], cached["emb_z"], cached["hidden"])
+    del cached
+
+    def step() -> float:
+        student.model.zero_grad()
+        attention.zero_grad()
+        sigmas = (frozen.sigma_k, frozen.sigma_h, frozen.sigma_e)
+        loss = dense_dskd_cma(student, teacher, attention, sigmas=sigmas).loss / int(student.response.sum())
+        loss.backward()
+        return loss.item()
+
+    return measure(step, repeats=1)
+
+
+def run_ours(lengths: tuple[tuple[int, int], ...], folder: Path) -> Measured:
+    student, (_, teacher_labels, _) = sides(lengths, folder)
+    attention = build_attention()
+    cached = load_file(folder / "teacher.safetensors")
+    frozen = measure_sigmas(cached["emb_x"], cached["emb_z"], cached["hidden"])
+    longest = int(student.attention_mask.sum(1).max())
+    ids, mask = student.input_ids[:, :longest], student.attention_mask[:, :longest]
+    response = student.response[:, :longest]
+    emb_x, emb_y = (pair[student.response] for pair in student.pairs())
+    teacher_response = teacher_labels != IGNORED
+    summary = TeacherSummary(cached["expected_head"], cached["negentropy"])
+
+    def step() -> float:
+        student.model.zero_grad()
+        attention.zero_grad()
+        hidden = student.model.transformer(ids, attention_mask=mask).last_hidden_state
+        states = PairedStates(
+            hidden[response], emb_x, emb_y, student.labels[student.response], response.sum(1).tolist(),
+            cached["hidden"], cached["emb_x"], cached["emb_z"], teacher_labels[teacher_response],
+            teacher_response.sum(1).tolist(),
+        )  # fmt: skip
+        head = student.model.get_output_embeddings().weight
+        terms = dskd_cma(states, attention, head, cached["head"], frozen, summary=summary)
+        terms.loss.backward()
+        return terms.loss.item()
+
+    return measure(step, repeats=3)
+
+
+def compare(name: str, lengths: tuple[tuple[int, int], ...]) -> Comparison:
+    """Runs preparation and both sides, each in its own process of one thread."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = []
+        for side in ("prepare", "dense", "ours"):
+            command = [sys.executable, "-m", "tests.bench_engine", "--side", side, "--batch", name, "--folder", folder]
+            done = subprocess.run(
+                command, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False
+            )
+            if done.returncode:
+                raise RuntimeError(f"the {side} side of the bench failed:\n{done.stderr}")
+            results.append(done.stdout)
+    share = sum(response for _, response in lengths) / (len(lengths) * LENGTH)
+    dense, ours = (Measured(**json.loads(text.splitlines()[-1])) for text in results[1:])
+    return Comparison(name, share, dense, ours)
+
+
+BATCHES = {"dolly-like": DOLLY_LIKE, "all-response": ALL_RESPONSE}
+SIDES = {"prepare": prepare, "dense": run_dense, "ours": run_ours}
+
+
+def _status_mib(field: str) -> float:
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.split(f"{field}:")[1].split()[0]) / 1024
+
+
+def report(one: Comparison) -> str:
+    dense, ours = one.dense, one.ours
+    return (
+        f"DSKD-CMA step, batch 4 x {LENGTH}, {one.batch} ({one.response_share:.0%} of positions are response)\n"
+        f"  seconds   dense {dense.seconds:8.2f}   ours {ours.seconds:8.3f}   ratio {one.speed:6.1f}\n"
+        f"  peak MiB  dense {dense.peak_mib:8.0f}   ours {ours.peak_mib:8.0f}   ratio {one.memory:6.1f}"
+        f"   (at rest {dense.resting_mib:.0f} and {ours.resting_mib:.0f})\n"
+        f"  loss      dense {dense.loss:8.5f}   ours {ours.loss:8.5f}   deviation {one.loss_deviation:.1e}"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench_engine", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--batch", choices=BATCHES, help="only this batch (default: both)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a batch")
+    parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    args = parser.parse_args(argv)
+    if args.side:
+        torch.set_num_threads(1)
+        result = SIDES[args.side](BATCHES[args.batch], args.folder)
+        print(json.dumps(asdict(result) if result else {}))
+        return 0
+    for name in [args.batch] if args.batch else BATCHES:
+        one = compare(name, BATCHES[name])
+        ratios = {"speed": one.speed, "memory": one.memory, "loss_deviation": one.loss_deviation}
+        print(json.dumps({**asdict(one), **ratios}) if args.json else report(one), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
