@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
 Span = tuple[int, int]
@@ -19,25 +19,28 @@ def byte_offsets(text: str) -> Sequence[int]:
     return list(accumulate(widths, initial=0))
 
 
-def clusters(text: str, first: int, changed: Callable[[str], bool]) -> list[Span]:
-    """Character intervals of the letter-with-marks sequences that a normaliser changes, from character ``first`` on.
-
-    Which piece came from which mark cannot be known after composition or reordering, and composed-away marks are
-    missing from the tokenizer's offsets: such a sequence is indivisible. A sequence begun before ``first`` is included.
-    """
-    found: list[Span] = []
-    start = max(first - 1, 0)
-    while start > 0 and _is_mark(text[start]):
-        start -= 1
+def letter_groups(text: str, start: int = 0) -> Iterator[Span]:
+    """Character intervals, from ``start`` on, of letters with the marks behind them; most are one character long."""
     end = start + 1
     for position in range(start + 1, len(text) + 1):
         if position < len(text) and _joins(text[start:position], text[position]):
             end = position + 1
-            continue
-        if end - start > 1 and changed(text[start:end]):
-            found.append((start, end))
-        start, end = position, position + 1
-    return found
+        else:
+            yield start, end
+            start, end = position, position + 1
+
+
+def changed_groups(text: str, first: int, normal: Callable[[str], str]) -> list[Span]:
+    """The groups of several characters that a normaliser changes and that reach beyond character ``first``.
+
+    Which piece came from which mark cannot be known after composition or reordering, and marks that were composed away
+    are missing from the tokenizer's offsets: such a group is indivisible.
+    """
+    start = min(first, len(text) - 1)
+    while start > 0 and _is_mark(text[start]):
+        start -= 1
+    groups = (group for group in letter_groups(text, max(start, 0)) if group[1] - group[0] > 1 and group[1] > first)
+    return [(low, high) for low, high in groups if normal(text[low:high]) != text[low:high]]
 
 
 def _is_mark(character: str) -> bool:
@@ -56,17 +59,51 @@ def _joins(before: str, character: str) -> bool:
     return unicodedata.normalize("NFKC", before + character) != apart
 
 
-def without_added_markers(offsets: Sequence[Span], pieces: Sequence[str], text: str, marker: str) -> list[Span]:
+def spread_bytes(
+    offsets: Sequence[Span], byte_of: Sequence[int | None], text: str, normal: Callable[[str], str]
+) -> list[Span]:
+    """Give each byte token its own character where a tokenizer gives a whole run of them the interval of the run.
+
+    ``byte_of`` has the byte that a token stands for, None for other tokens. A Unigram model with byte fallback does
+    this: it fuses unknown characters first, and spells the fused stretch in bytes afterwards.
+    """
+    spans = list(offsets)
+    i = 0
+    while i < len(spans):
+        end = i + 1
+        if byte_of[i] is not None and spans[i][1] - spans[i][0] > 1:
+            while end < len(spans) and byte_of[end] is not None and spans[end] == spans[i]:
+                end += 1
+            owners = _owners(text, spans[i], normal)
+            if [owned[0] for owned in owners] == list(byte_of[i:end]):
+                spans[i:end] = [owned[1] for owned in owners]
+        i = end
+    return spans
+
+
+def _owners(text: str, span: Span, normal: Callable[[str], str]) -> list[tuple[int, Span]]:
+    """Every byte of the normalised text[span], with the characters it comes from."""
+    owners: list[tuple[int, Span]] = []
+    for low, high in letter_groups(text[: span[1]], span[0]):
+        whole = normal(text[low:high]) != text[low:high]
+        for part in [(low, high)] if whole else [(k, k + 1) for k in range(low, high)]:
+            owners += [(byte, part) for byte in normal(text[part[0] : part[1]]).encode("utf-8")]
+    return owners
+
+
+def without_added_markers(
+    offsets: Sequence[Span], marked: Sequence[bool], text: str, is_space: Callable[[str], bool]
+) -> list[Span]:
     """Give an empty span to a space marker that the tokenizer put in front of a text which has no space there.
 
-    Such a token claims the first character of the text, together with the token that really covers it.
+    Such a token claims the first character of the text, together with the token that really covers it. ``marked``
+    says which tokens are a bare marker (▁ or Ġ), ``is_space`` which characters the tokenizer reads as a space.
     """
     spans = list(offsets)
     for i in range(len(spans) - 1):
         start, end = spans[i]
-        if pieces[i] != marker or end <= start or spans[i + 1][0] != start or (i and spans[i - 1][1] > start):
-            continue
-        if pieces[i + 1].startswith(marker) or not unicodedata.normalize("NFKC", text[start])[:1].isspace():
+        shares = marked[i] and start < end and spans[i + 1][0] == start and not (i and spans[i - 1][1] > start)
+        if shares and (marked[i + 1] or not is_space(text[start])):
             spans[i] = (start, start)
     return spans
 
