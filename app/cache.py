@@ -57,7 +57,7 @@ def _golds(path: str, digest: str) -> dict[str, Gold]:
 
 
 def examples(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.DataFrame:
-    """The example list of one run with its scores (NaN without gold). Raises DataError for gold made on other tokens."""
+    """The example list of one run with its scores; NaN without gold. Raises DataError for gold of other tokens."""
     return _examples(source, source.store_digest, source.gold_digest, checkpoint, direction, normalisation)
 
 

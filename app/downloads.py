@@ -39,7 +39,7 @@ def csv_bytes(parts: Sequence[tuple[AttentionMap, pd.DataFrame]]) -> bytes:
     frame = pd.concat(frames, ignore_index=True)
     leading = ["example_id", "checkpoint", "direction", "normalisation"]
     frame = frame[[*leading, *(name for name in frame.columns if name not in leading)]]
-    return b"\xef\xbb\xbf" + frame.map(_harmless).to_csv(index=False, lineterminator="\n").encode("utf-8", "replace")
+    return b"\xef\xbb\xbf" + frame.map(_harmless).to_csv(index=False, lineterminator="\n").encode()
 
 
 def _harmless(value: object) -> object:

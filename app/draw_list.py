@@ -10,6 +10,7 @@ import streamlit as st
 from app.view import SORTS
 
 NONE = "none"
+SCALES = ("0–1", "max")
 ALL = "all"
 
 
@@ -21,6 +22,7 @@ class Run:
     other: str | None
     direction: str
     normalisation: str
+    scale: str
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def allowed_links(index: pd.DataFrame) -> dict[str, list[str]]:
         "normalisation": sorted(index["normalisation"].unique()),
         "category": [ALL, *_categories(index)],
         "sort": list(SORTS),
-        "scale": ["0 to 1", "0 to maximum"],
+        "scale": list(SCALES),
     }
 
 
@@ -67,7 +69,8 @@ def draw_run(index: pd.DataFrame) -> Run:
         disabled=len(others) == 1,
         help="Shows a second checkpoint's map of the same example beside the first, on one colour scale.",
     )
-    direction = st.segmented_control(
+    left, right = st.columns(2, gap="small")
+    direction = left.segmented_control(
         "Direction",
         options["direction"],
         default=options["direction"][0],
@@ -78,6 +81,16 @@ def draw_run(index: pd.DataFrame) -> Run:
         help="t2s: each student row is a distribution over teacher targets. "
         "s2t: each teacher column is a distribution over student targets.",
     )
+    scale = right.segmented_control(
+        "Colours",
+        SCALES,
+        default=SCALES[0],
+        required=True,
+        key="scale",
+        bind="query-params",
+        width="stretch",
+        help="0–1: the same colours for every map. max: up to the heaviest weight on screen, for faint maps.",
+    )
     normalisations = options["normalisation"]
     normalisation = normalisations[0]
     if len(normalisations) > 1:
@@ -87,6 +100,7 @@ def draw_run(index: pd.DataFrame) -> Run:
         other if other in others and other != NONE else None,
         direction if direction in options["direction"] else options["direction"][0],
         normalisation if normalisation in normalisations else normalisations[0],
+        scale if scale in SCALES else SCALES[0],
     )
 
 
@@ -129,21 +143,20 @@ def draw_list(frame: pd.DataFrame, total: int, current: str | None, key: str) ->
             st.query_params["example"] = ids[rows[0]]
 
     scored = frame["top1_sure"].notna().any()
-    columns = ["example_id", *(["top1_sure"] if scored else []), "size", "category"]
+    columns = ["example_id", *(["top1_sure"] if scored else []), "size"]
     st.dataframe(
         frame[columns],
         hide_index=True,
-        height=360,
+        height=345,
         row_height=30,
         key=key,
         on_select=pick,
         selection_mode="single-row",
         selection_default={"selection": {"rows": [ids.index(current)] if current in ids else []}},
         column_config={
-            "example_id": st.column_config.TextColumn("example", width=130),
-            "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55),
-            "size": st.column_config.TextColumn("size", width=60, help="student × teacher targets"),
-            "category": st.column_config.TextColumn("category", width=80),
+            "example_id": st.column_config.TextColumn("example", width=145),
+            "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
+            "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
         },
         alt="Examples of this run with their top-1 accuracy",
     )

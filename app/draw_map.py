@@ -1,4 +1,4 @@
-"""The heatmap: cells, gold outlines and outcome marks as an Altair chart. Tokens go in as data, never as code or HTML."""
+"""The heatmap as an Altair chart: cells, gold outlines, outcome marks. Tokens go in as data, never as code or HTML."""
 
 from __future__ import annotations
 
@@ -11,16 +11,24 @@ import pandas as pd
 WEIGHT_RANGE = ["#f7fafd", "#d6e6f4", "#a6cde4", "#5fa6d1", "#2676b8", "#0b3f7d"]
 GOLD, INK, MISS = "#d97706", "#0f172a", "#b91c1c"
 SHAPES = {"sure": "circle", "possible": "diamond", "miss": "M-.7,-.7L.7,.7M.7,-.7L-.7,.7", "no gold": "square"}
-OUTCOME_LABELS = "{'sure': 'sure link', 'possible': 'possible link', 'miss': 'miss'}[datum.value] || 'no link to hit'"
+# The key to the marks, beside the colour legend that the chart draws itself.
+KEY = (
+    ":orange[▢] gold link: solid sure, dashed possible",
+    "○ heaviest cell on a sure link",
+    "◇ on a possible link",
+    ":red[✕] a miss",
+    "□ no link to hit",
+)
 FONT = '"Source Code Pro", "DejaVu Sans Mono", "Noto Sans CJK SC", "Noto Color Emoji", monospace'
 LABEL_LIMIT = 110
+# Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
     "student_token": "student token",
     "student_index": "student index",
     "teacher_token": "teacher token",
     "teacher_index": "teacher index",
     "weight": "weight",
-    "rank_text": "rank",
+    "rank": "rank",
     "gold": "gold link",
 }
 
@@ -51,7 +59,8 @@ def heatmap(
         step: pixels a cell.
     """
     line = f"in its row of {len(teacher_tokens)}" if direction == "t2s" else f"in its column of {len(student_tokens)}"
-    data = cells.assign(rank_text=cells["rank"].astype(str) + " " + line)
+    data = cells.assign(rank=cells["rank"].astype(str) + " " + line, weight=cells["weight"].round(4))
+    data = data.rename(columns=TOOLTIP)
     layers = [_cells(data, direction, vmax, step), *_outlines(data, step), *_marks(data, step)]
     columns, rows = cells["teacher_index"].nunique(), cells["student_index"].nunique()
     return (
@@ -60,30 +69,33 @@ def heatmap(
             alt.param(name="student_labels", value=list(student_tokens)),
             alt.param(name="teacher_labels", value=list(teacher_tokens)),
         )
-        .resolve_scale(shape="independent", strokeDash="independent")
         .properties(
             width=columns * step,
             height=rows * step,
+            autosize=alt.AutoSizeParams(type="pad"),  # width and height are those of the cells, labels come on top
             title=alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12),
         )
         .configure_view(strokeWidth=0)
+        .configure_mark(aria=False)  # the chart has one text alternative; thousands of cells need none
         .configure_axis(labelFont=FONT, ticks=False, domain=False, labelPadding=4, grid=False)
         .configure_legend(orient="bottom", direction="horizontal", titleLimit=300, labelLimit=200)
     )
 
 
 def _axes(data: pd.DataFrame, step: int) -> dict[str, alt.X | alt.Y]:
-    look = {"labelOverlap": False, "labelLimit": LABEL_LIMIT, "labelFontSize": min(12, step - 1)}
-    columns, rows = data["teacher_index"].nunique(), data["student_index"].nunique()
+    look = {"labelOverlap": False, "labelFlush": False, "labelLimit": LABEL_LIMIT, "labelFontSize": min(12, step - 1)}
+    columns, rows = data["teacher index"].nunique(), data["student index"].nunique()
     top = alt.Axis(orient="top", labelAngle=-90, labelExpr="teacher_labels[datum.value]", **look)
     left = alt.Axis(labelAngle=0, labelExpr="student_labels[datum.value]", **look)
+    gap = alt.Scale(paddingInner=0.06, paddingOuter=0)
     return {
-        "x": alt.X("teacher_index:O", title=f"{columns} teacher targets →", axis=top),
-        "y": alt.Y("student_index:O", title=f"← {rows} student targets", axis=left),
+        "x": alt.X("teacher index:O", title=f"{columns} teacher targets →", axis=top, scale=gap),
+        "y": alt.Y("student index:O", title=f"← {rows} student targets", axis=left, scale=gap),
     }
 
 
 def _cells(data: pd.DataFrame, direction: str, vmax: float, step: int) -> alt.Chart:
+    """One rectangle a cell. The tooltip is the row of data itself: an expression for each cell took seconds to draw."""
     legend = alt.Legend(
         title=f"weight: each {'row' if direction == 't2s' else 'column'} sums to 1",
         gradientLength=170,
@@ -91,27 +103,19 @@ def _cells(data: pd.DataFrame, direction: str, vmax: float, step: int) -> alt.Ch
         format=".3~g",
     )
     scale = alt.Scale(domain=[0, vmax], range=WEIGHT_RANGE, clamp=True, nice=False)
-    names = [name for name in TOOLTIP if name != "gold" or (data["gold"] != "").any()]
-    tooltip = [
-        alt.Tooltip(field="weight", type="quantitative", title="weight", format=".4f")
-        if name == "weight"
-        else alt.Tooltip(field=name, type="nominal", title=TOOLTIP[name])
-        for name in names
-    ]
-    color = alt.Color("weight:Q", scale=scale, legend=legend)
-    mark = alt.Chart(data).mark_rect(stroke="white", strokeWidth=0.5)
-    return mark.encode(color=color, tooltip=tooltip, **_axes(data, step))
+    names = [name for name in TOOLTIP.values() if name != "gold link" or (data[name] != "").any()]
+    mark = alt.Chart(data[names]).mark_rect(tooltip=alt.TooltipContent("data"))
+    return mark.encode(color=alt.Color("weight:Q", scale=scale, legend=legend), **_axes(data, step))
 
 
 def _outlines(data: pd.DataFrame, step: int) -> list[alt.Chart]:
-    links = data[data["gold"].isin(["sure", "possible"])]
-    if links.empty:
-        return []
-    legend = alt.Legend(title="gold link", symbolType="square", symbolStrokeColor=GOLD, symbolSize=130)
-    dash = alt.StrokeDash("gold:N", scale=alt.Scale(domain=["sure", "possible"], range=[[1, 0], [3, 2]]), legend=legend)
-    band = alt.RelativeBandSize(band=0.88)
-    mark = alt.Chart(links).mark_rect(filled=False, stroke=GOLD, strokeWidth=2, width=band, height=band)
-    return [mark.encode(strokeDash=dash, **_axes(data, step))]
+    layers = []
+    for level, dash in (("possible", [3, 2]), ("sure", [1, 0])):
+        links = data[data["gold link"] == level]
+        if len(links):
+            mark = alt.Chart(links).mark_rect(filled=False, stroke=GOLD, strokeWidth=2, strokeDash=dash)
+            layers.append(mark.encode(**_axes(data, step)))
+    return layers
 
 
 def _marks(data: pd.DataFrame, step: int) -> list[alt.Chart]:
@@ -119,8 +123,7 @@ def _marks(data: pd.DataFrame, step: int) -> list[alt.Chart]:
     best = data[data["outcome"] != ""]
     shown = [name for name in SHAPES if (best["outcome"] == name).any()]
     scale = alt.Scale(domain=shown, range=[SHAPES[name] for name in shown])
-    legend = alt.Legend(title="heaviest cell", labelExpr=OUTCOME_LABELS, symbolSize=90, symbolStrokeColor=INK)
-    size = max(16, 0.16 * step * step)
+    size = max(28, 0.16 * step * step)
     layers = []
     if "miss" in shown:
         halo = alt.Chart(best[best["outcome"] == "miss"]).mark_point(
@@ -129,5 +132,5 @@ def _marks(data: pd.DataFrame, step: int) -> list[alt.Chart]:
         layers.append(halo.encode(**_axes(data, step)))
     stroke = alt.condition("datum.outcome == 'miss'", alt.value(MISS), alt.value(INK))
     point = alt.Chart(best).mark_point(filled=True, fill="white", size=size, strokeWidth=1.5, opacity=1)
-    shape = alt.Shape("outcome:N", scale=scale, legend=legend)
+    shape = alt.Shape("outcome:N", scale=scale, legend=None)
     return [*layers, point.encode(shape=shape, stroke=stroke, **_axes(data, step))]

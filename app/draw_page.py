@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
 
-from app.cache import Source
 from app import cache, draw_map, draw_scores, view
+from app.cache import Source
 from app.downloads import csv_bytes, file_stem, png_bytes
-from app.draw_list import Run
+from app.draw_list import SCALES, Run
 from app.view import MAX_WINDOW, SCORES, Window
 from probe.attention_map import AttentionMap
 from probe.gold import Gold
 
 PAGE_WIDTH = 990  # pixels of the main part in a window of 1440; wider windows leave a margin
-SCALES = ("0 to 1", "0 to maximum")
 HOW_TO_READ = """
 - Each **row** is a token the student predicts, each **column** a token the teacher predicts, from the same text.
 - A dark cell: the two are matched strongly. In **t2s** maps each row sums to 1, in **s2t** maps each column.
@@ -51,21 +51,32 @@ def draw_example(source: Source, run: Run, rows: pd.DataFrame, listed: pd.DataFr
     """Everything about the example ``current``."""
     maps = read_maps(source, run, rows, current)
     first = maps[0][0]
-    draw_steps(first, listed["example_id"].tolist(), current)
+    toolbar = st.container(horizontal=True, vertical_alignment="center")
     window = draw_window(first)
     gold = source.golds.get(current)
     panels = [Panel(amap, gold, view.map_cells(amap, gold, window), *scores) for amap, scores in maps]
-    if len(panels) == 1:
-        draw_scores.draw_scores(panels[0].scores, panels[0].means)
-    draw_maps(panels, window)
-    draw_downloads(panels, window)
-    draw_details(panels, window)
+    with toolbar:
+        draw_steps(first, listed["example_id"].tolist(), current)
+        draw_downloads(panels, window)
+    draw_panel_scores(panels)
+    draw_maps(panels, window, run.scale)
+    draw_details(panels)
+
+
+def draw_panel_scores(panels: list[Panel]) -> None:
+    """The scores above the maps: beside the run's mean, or the second checkpoint's beside the first's."""
+    first, second = panels[0], panels[-1]
+    if second is first:
+        draw_scores.draw_scores(first.scores, first.means, "mean")
+    else:
+        st.text(f"{second.amap.checkpoint}, and its difference from {first.amap.checkpoint}:")
+        draw_scores.draw_scores(second.scores, first.scores, "from")
 
 
 def read_maps(
     source: Source, run: Run, rows: pd.DataFrame, current: str
 ) -> list[tuple[AttentionMap, tuple[pd.Series, pd.Series]]]:
-    """The example's map of the checkpoint and, where wanted and stored, of the second one; each with scores and means."""
+    """The example's map of the checkpoint and, where wanted and stored, the second's; each with scores and means."""
     found = []
     for checkpoint in filter(None, (run.checkpoint, run.other)):
         table = rows
@@ -81,22 +92,20 @@ def read_maps(
 def draw_steps(amap: AttentionMap, ids: list[str], current: str) -> None:
     """Which example this is, and buttons (and keys) to the one before and after it in the list."""
     place = ids.index(current)
-    with st.container(horizontal=True, vertical_alignment="center"):
-        parts = [amap.example_id, amap.category, f"{len(amap.student)} student × {len(amap.teacher)} teacher targets"]
-        if amap.truncated:
-            parts.append("truncated")
-        st.text("   ·   ".join(part for part in parts if part), width="stretch")
-        st.text(f"{place + 1} of {len(ids)}")
-        for label, step, key in (("Previous", -1, "P"), ("Next", 1, "N")):
-            target = place + step
-            st.button(
-                label,
-                key=f"step-{label}",
-                shortcut=key,
-                disabled=not 0 <= target < len(ids),
-                on_click=_show,
-                args=(ids[target % len(ids)],),
-            )
+    parts = [amap.example_id, amap.category, f"{len(amap.student)} × {len(amap.teacher)} targets"]
+    if amap.truncated:
+        parts.append("truncated")
+    st.text("   ·   ".join(part for part in parts if part), width="stretch")
+    for label, step, key in (("Previous", -1, "P"), ("Next", 1, "N")):
+        target = place + step
+        st.button(
+            label,
+            key=f"step-{label}",
+            shortcut=key,
+            disabled=not 0 <= target < len(ids),
+            on_click=_show,
+            args=(ids[target % len(ids)],),
+        )
 
 
 def _show(example_id: str) -> None:
@@ -119,42 +128,40 @@ def draw_window(amap: AttentionMap) -> Window:
     return view.window_at(amap.student, amap.teacher, int(start))
 
 
-def draw_maps(panels: list[Panel], window: Window) -> None:
+def draw_maps(panels: list[Panel], window: Window, scale: str) -> None:
     """The heatmaps on one colour scale, side by side where their cells stay readable and below each other where not."""
-    columns = window.columns[1] - window.columns[0]
+    rows, columns = (stop - start for start, stop in (window.rows, window.columns))
     beside = len(panels) == 2 and draw_map.LABEL_LIMIT + 11 * columns <= PAGE_WIDTH // 2
     places = st.columns(2) if beside else [st.container() for _ in panels]
-    scale = st.session_state.get("scale", SCALES[0])
     top = 1.0 if scale != SCALES[1] else max(float(panel.cells["weight"].max()) for panel in panels)
-    step = draw_map.cell_step(window.rows[1] - window.rows[0], columns, PAGE_WIDTH // 2 - 20 if beside else PAGE_WIDTH)
+    step = draw_map.cell_step(rows, columns, PAGE_WIDTH // 2 - 10 if beside else PAGE_WIDTH)
     for place, panel in zip(places, panels, strict=True):
         amap = panel.amap
-        with place:
-            if (outside := view.heaviest_outside(amap, window)) > 0:
-                line = "rows" if amap.direction == "t2s" else "columns"
-                st.caption(f"{outside} of the {line} shown have their heaviest cell outside this window.")
-            chart = draw_map.heatmap(
-                panel.cells,
-                amap.student.tokens,
-                amap.teacher.tokens,
-                direction=amap.direction,
-                title=f"{amap.checkpoint} · {amap.direction}",
-                subtitle=_subtitle(panel),
-                vmax=top,
-                step=step,
-            )
-            st.altair_chart(chart, width="content", alt=_finding(panel), key=f"map-{amap.checkpoint}")
+        chart = draw_map.heatmap(
+            panel.cells,
+            amap.student.tokens,
+            amap.teacher.tokens,
+            direction=amap.direction,
+            title=f"{amap.checkpoint} · {amap.direction}",
+            subtitle=_subtitle(panel, window),
+            vmax=top,
+            step=step,
+        )
+        place.altair_chart(chart, width="content", alt=_finding(panel), key=f"map-{amap.checkpoint}")
+    if panels[0].gold is not None:
+        st.caption(" &emsp; ".join(draw_map.KEY))
     if len(panels) == 2:
         draw_scores.draw_score_table([(p.amap.checkpoint, p.scores, p.means) for p in panels])
 
 
-def _subtitle(panel: Panel) -> str:
-    if panel.scores.isna()["top1_sure"]:
-        return f"{panel.amap.method}, {panel.amap.normalisation} normalisation"
-    return (
-        f"top-1 {panel.scores['top1_sure']:.2f} sure, {panel.scores['top1_possible']:.2f} possible · "
-        f"{panel.amap.normalisation} normalisation"
-    )
+def _subtitle(panel: Panel, window: Window) -> str:
+    parts = [f"{panel.amap.normalisation} normalisation"]
+    if not panel.scores.isna()["top1_sure"]:
+        parts.insert(0, f"top-1 {panel.scores['top1_sure']:.2f} sure, {panel.scores['top1_possible']:.2f} possible")
+    if outside := view.heaviest_outside(panel.amap, window):
+        line = "rows" if panel.amap.direction == "t2s" else "columns"
+        parts.append(f"{outside} {line} have their heaviest cell outside this window")
+    return " · ".join(parts)
 
 
 def _finding(panel: Panel) -> str:
@@ -169,41 +176,37 @@ def _finding(panel: Panel) -> str:
 
 def draw_downloads(panels: list[Panel], window: Window) -> None:
     """PNG of each map and CSV of all cells on screen, as they are shown."""
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        st.segmented_control("Colour scale", SCALES, default=SCALES[0], required=True, key="scale", bind="query-params")
-        for panel in panels:
-            stem = file_stem(panel.amap)
-            name = "Download PNG" if len(panels) == 1 else f"PNG {panels.index(panel) + 1}"
-            st.download_button(
-                name,
-                data=lambda panel=panel: png_bytes(panel.amap, panel.gold, window),
-                file_name=f"{stem}.png",
-                mime="image/png",
-                icon=":material/image:",
-                on_click="ignore",
-                key=f"png-{panel.amap.checkpoint}",
-            )
+    for number, panel in enumerate(panels, 1):
         st.download_button(
-            "Download CSV",
-            data=lambda: csv_bytes([(panel.amap, panel.cells) for panel in panels]),
-            file_name=f"{file_stem(panels[0].amap)}.csv",
-            mime="text/csv",
-            icon=":material/table:",
+            "PNG" if len(panels) == 1 else f"PNG {number}",
+            data=functools.partial(png_bytes, panel.amap, panel.gold, window),
+            file_name=f"{file_stem(panel.amap)}.png",
+            mime="image/png",
+            icon=":material/download:",
             on_click="ignore",
-            key="csv",
+            key=f"png-{number}",
+            help="This map as a picture, as shown.",
         )
+    st.download_button(
+        "CSV",
+        data=functools.partial(csv_bytes, [(panel.amap, panel.cells) for panel in panels]),
+        file_name=f"{file_stem(panels[0].amap)}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="csv",
+        help="Every cell shown, one a row: tokens, weight, rank, gold.",
+    )
 
 
-def draw_details(panels: list[Panel], window: Window) -> None:
+def draw_details(panels: list[Panel]) -> None:
     """The text, how both tokenizers cut it, all scores, and the map as a table."""
     amap = panels[0].amap
     st.markdown("##### Text")
-    st.code(amap.text, language=None, wrap_lines=True)
+    st.text(amap.text)
     st.markdown("##### Tokens")
-    st.text(f"student ({len(amap.student)})")
-    st.code(view.joined(amap.student.tokens), language=None, wrap_lines=True)
-    st.text(f"teacher ({len(amap.teacher)})")
-    st.code(view.joined(amap.teacher.tokens), language=None, wrap_lines=True)
+    st.text(f"student ({len(amap.student)})   {view.joined(amap.student.tokens)}")
+    st.text(f"teacher ({len(amap.teacher)})   {view.joined(amap.teacher.tokens)}")
     table = st.expander("This map as a table", on_change="rerun")
     if table.open:
         with table:

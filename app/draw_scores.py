@@ -9,31 +9,32 @@ import streamlit as st
 
 from app.view import SCORES
 
-SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy")
+SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy", "ceiling_sure")
 
 
-def draw_scores(scores: pd.Series, means: pd.Series) -> None:
-    """Five numbers of one map with their distance from the run's mean."""
-    names = [name for name in SHOWN if _known(scores[name])]
-    if not names:
+def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
+    """Six numbers of one map, each with its distance from ``beside``, which is called ``name``."""
+    known = [field for field in SHOWN if not math.isnan(scores[field])]
+    if not known:
         st.caption("No gold for this example: the map is shown without outlines and scores.")
         return
-    for column, name in zip(st.columns(len(names)), names, strict=True):
-        label, meaning = SCORES[name]
-        delta = f"{scores[name] - means[name]:+.2f} vs mean {means[name]:.2f}"
-        column.metric(label, f"{scores[name]:.2f}", delta, help=meaning)
-    if _known(scores["ceiling_sure"]):
-        st.caption(
-            f"Tied positions cannot be told apart without positions: the best position-free map reaches "
-            f"top-1 (sure) {scores['ceiling_sure']:.2f} here."
+    for column, field in zip(st.columns(len(known)), known, strict=True):
+        label, meaning = SCORES[field]
+        delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
+        column.metric(
+            label,
+            f"{scores[field]:.2f}",
+            f"{delta:+.2f}" if delta else delta,
+            delta_description=f"{name} {beside[field]:.2f}",
+            help=meaning,
         )
 
 
-def draw_score_table(pairs: list[tuple[str, pd.Series, pd.Series]], title: str = "") -> None:
+def draw_score_table(pairs: list[tuple[str, pd.Series, pd.Series]]) -> None:
     """All scores of one or two maps: this example, the run's mean, and the difference of the second to the first."""
     rows = []
     for name, (label, meaning) in SCORES.items():
-        if not any(_known(scores[name]) for _, scores, _ in pairs):
+        if all(math.isnan(scores[name]) for _, scores, _ in pairs):
             continue
         row: dict[str, object] = {"score": label}
         for checkpoint, scores, _ in pairs:
@@ -53,7 +54,3 @@ def draw_score_table(pairs: list[tuple[str, pd.Series, pd.Series]], title: str =
     }
     height = 37 * (len(frame) + 1)
     st.dataframe(frame, hide_index=True, column_config=config, height=height, alt="Scores of the maps on screen")
-
-
-def _known(value: float) -> bool:
-    return not math.isnan(value)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from app.draw_list import Run
 from probe import __version__
 from probe.errors import ProbeError
 from probe.map_store import MapStore
@@ -63,20 +64,20 @@ def draw_notes(notes: Sequence[str]) -> None:
         draw_plain("\n".join(notes))
 
 
-def draw_footer(store: MapStore, normalisation: str, method: str, gold_name: str | None) -> None:
+def draw_footer(store: MapStore, run: Run, gold_name: str | None) -> None:
     """Where the numbers come from; the folder's name only, never its path."""
     provenance = store.provenance
     facts = {
         "maps": f"{store.path.name}, {len(store)} maps, schema version {store.manifest['schema_version']}",
         "gold": gold_name or "none",
-        "method": method,
-        "normalisation": normalisation,
+        "maps shown": " and ".join(filter(None, (run.checkpoint, run.other))) + f", {run.direction}",
+        "normalisation": run.normalisation,
         "version": f"maps by probe {provenance.get('version', '?')}, page by probe {__version__}",
         "signature": str(provenance.get("signature", "not recorded")),
     }
     st.divider()
     st.caption("Provenance")
-    st.text("\n".join(f"{name:<14}{value}" for name, value in facts.items()))
+    st.text("\n".join(f"{name}: {value}" for name, value in facts.items()))
 
 
 def draw_no_match(text: str) -> None:

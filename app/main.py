@@ -1,4 +1,4 @@
-"""The dashboard's page: `streamlit run app/main.py -- --maps MAPS [--gold GOLD]`. It reads stored maps, nothing else."""
+"""The dashboard: `streamlit run app/main.py -- --maps MAPS [--gold GOLD]`. It reads stored maps, nothing else."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ def draw(source: Source, gold: Path | None) -> None:
     listed = order(search(rows, filters.text, filters.category), filters.sort)
     current, note = current_example(rows, listed)
     with st.sidebar:
-        draw_list.draw_list(listed, len(rows), current, list_key(source, run, filters, current))
+        key = list_key(run, filters, listed["example_id"].tolist(), current)
+        draw_list.draw_list(listed, len(rows), current, key)
     draw_page.draw_head()
     if problem is not None:
         draw_states.draw_gold_problem(problem)
@@ -86,7 +87,7 @@ def draw(source: Source, gold: Path | None) -> None:
     if current is None:
         return draw_states.draw_no_match(filters.text)
     draw_page.draw_example(source, run, rows, listed, current)
-    draw_states.draw_footer(source.store, run.normalisation, gold.name if gold and source.golds else None)
+    draw_states.draw_footer(source.store, run, gold.name if gold and source.golds else None)
 
 
 def with_gold(source: Source, gold: Path | None, run: Run) -> tuple[Source, DataError | None]:
@@ -124,9 +125,18 @@ def current_example(rows: pd.DataFrame, listed: pd.DataFrame) -> tuple[str | Non
     return first, [f"example = {wanted}"]
 
 
-def list_key(source: Source, run: Run, filters: Filters, current: str | None) -> str:
-    """A new key, and with it a fresh selection, whenever the list or the example on screen changes."""
-    return f"list {source.store_digest[:8]} {run} {filters} {current}"
+def list_key(run: Run, filters: Filters, ids: list[str], current: str | None) -> str:
+    """The list's key. A new key draws the list anew: when what it lists changes, or another row is to be marked.
+
+    A row that was clicked is marked already: the key stays, and with it the place to which the list was scrolled.
+    """
+    base = f"list {run} {filters}"
+    number = st.session_state.get("list number", 0)
+    state = st.session_state.get(f"{base} {number}")
+    if state is not None and [ids[row] for row in state["selection"]["rows"] if row < len(ids)] != [current]:
+        number += 1
+        st.session_state["list number"] = number
+    return f"{base} {number}"
 
 
 main()

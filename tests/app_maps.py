@@ -35,14 +35,17 @@ def axis(text: str, pieces: Sequence[str]) -> TokenAxis:
     ends = np.cumsum([len(piece.encode()) for piece in pieces]).tolist()
     starts = [0, *ends[:-1]] if pieces else []
     length = len(text.encode())
-    shown = tuple(piece.replace(" ", "␣").replace("\n", "⏎") for piece in pieces)
+    hostile = any(payload in pieces for payload in HOSTILE)  # shown as they are: the page must not trust a store
+    shown = tuple(pieces if hostile else (piece.replace(" ", "␣").replace("\n", "⏎") for piece in pieces))
     ids = tuple(int(hashlib.sha256(piece.encode()).hexdigest()[:4], 16) for piece in pieces)
     spans = (*zip(starts, ends, strict=True), (length, length))
     return TokenAxis((*shown, "‹eos›"), (*pieces, "</s>"), (*ids, 0), spans)
 
 
 def cut(text: str, size: int) -> list[str]:
-    """Pieces of at most ``size`` characters that break before spaces."""
+    """Pieces of at most ``size`` characters that break before spaces; hostile payloads stay whole."""
+    if any(payload in text for payload in HOSTILE):
+        return [part for part in re.split("(" + "|".join(map(re.escape, HOSTILE)) + ")", text) if part]
     return [part for word in re.findall(r"\s?\S+|\s+", text) for part in re.findall(f"(?s).{{1,{size}}}", word)]
 
 

@@ -1,6 +1,6 @@
 """The dashboard in a real browser, for the tests and for README's pictures.
 
-    python -m tests.browser --screenshot page.png [--maps MAPS --gold GOLD] [--query 'sort=best'] [--size 1440x900]
+python -m tests.browser --screenshot page.png [--maps MAPS --gold GOLD] [--query 'sort=best'] [--size 1440x900]
 """
 
 from __future__ import annotations
@@ -113,7 +113,9 @@ def main() -> None:
     options = parser.parse_args()
     if reason := missing():
         parser.error(reason)
-    arguments = [part for name in ("maps", "gold") if (value := getattr(options, name)) for part in (f"--{name}", value)]
+    arguments = [
+        part for name in ("maps", "gold") if (value := getattr(options, name)) for part in (f"--{name}", value)
+    ]
     width, height = map(int, options.size.split("x"))
     with server(*arguments) as address, browser(width, height, options.scale) as context:
         page = context.new_page()
