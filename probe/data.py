@@ -124,7 +124,7 @@ def _refuse_surrogates(record: dict[str, Any], place: str) -> None:
         except UnicodeEncodeError as error:
             code = ord(error.object[error.start])
             raise DataError(
-                f"{place}: {key.encode('ascii', 'backslashreplace').decode()!r} holds half of a surrogate pair "
+                f"{place}: '{key.encode('ascii', 'backslashreplace').decode()}' holds half of a surrogate pair "
                 f"(\\u{code:04x}), which is no character. Write the whole pair, or the character itself in UTF-8."
             ) from error
 
