@@ -164,7 +164,7 @@ def checkpoint_directory(
     pair = PairTokenizer(fast, teacher_fast)
     attention = discriminator = None
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.manual_seed(1000 + seed)  # not the untrained baseline's projector, which starts from ``seed``
         if method != "sft":
             attention = CrossModelAttention(width, table.shape[1])
         if method == "dskd-cma-ga":
