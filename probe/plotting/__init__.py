@@ -1,0 +1,157 @@
+"""Heatmaps of attention maps: values where they belong, gold outlined, hits and misses told apart by their shape.
+
+The only room that imports matplotlib. It never touches pyplot, so it works in threads, servers and worker processes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap
+from matplotlib.figure import Figure
+
+from probe.attention_map import AttentionMap
+from probe.errors import DataError, UsageError
+from probe.files import atomic_file
+from probe.gold import Gold
+from probe.measures import TIE, heaviest_shares
+from probe.metrics import MapScore, by_rows, gold_cells, score_map
+from probe.plotting import layers
+from probe.plotting.layout import DPI, Sheet, View, map_title
+
+__all__ = ["attention_heatmap", "difference_heatmap", "map_title", "save_figure"]
+
+FORMATS = ("png", "svg", "pdf")
+MAX_TOKENS = 160  # a side; more are cut, and the title says so
+
+
+def attention_heatmap(
+    amap: AttentionMap,
+    *,
+    gold: Gold | None = None,
+    score: MapScore | None = None,
+    ax: Axes | None = None,
+    vmax: float = 1.0,
+    cmap: Colormap | str = layers.WEIGHTS,
+    title: str | None = None,
+    highlight: bool = True,
+    colorbar: bool = True,
+    legend: bool = True,
+    max_tokens: int = MAX_TOKENS,
+) -> Axes:
+    """Draw a map: rows are student targets from the top, columns are teacher targets from the left.
+
+    Args:
+        amap: the map to draw; its values are drawn as they are, cell [i, j] at row i and column j.
+        gold: sure links get a solid outline, possible ones a thin dashed one; scores go into the title.
+        score: what the title says; by default the map is scored against ``gold``.
+        ax: where to draw; by default a new figure whose size grows with the tokens (``save_figure`` writes it).
+        vmax: weight of the darkest colour. The scale starts at 0 and is the same for all maps.
+        cmap: colours of the weights.
+        title: replaces the title lines of :func:`map_title`; the first line is the head.
+        highlight: mark the heaviest cells of each row (t2s) or column (s2t), ties within 1e-6 included, as sure link
+            (circle), possible link (diamond), miss (cross) or nothing to hit (square). Needs ``gold``.
+        colorbar, legend: whether they are drawn.
+        max_tokens: a side with more is cut where both sides show the same text; the title says so.
+
+    Returns:
+        The axes. Its first collection is the mesh of weights; its tick labels are the tokens as they are drawn.
+
+    Raises:
+        DataError: the gold is for another text or other tokens.
+        UsageError: ``vmax`` is not positive.
+    """
+    _check_scale(vmax)
+    sure, possible = gold_cells(amap, gold)
+    view = View.of(amap, max_tokens)
+    if title is None:
+        title = map_title(amap, score_map(amap, gold) if score is None and gold is not None else score, view.note)
+    sheet = Sheet.of(amap, view, title, ax)
+    ax = sheet.axes() if ax is None else ax
+    mesh = layers.draw_cells(ax, amap.weights[view.cells], sheet, cmap=cmap, vmin=0.0, vmax=vmax)
+    if gold is not None:
+        layers.draw_gold(ax, sure[view.cells], possible[view.cells], sheet)
+        if highlight:
+            layers.draw_marks(ax, {k: v[view.cells] for k, v in outcomes(amap, sure, possible).items()}, sheet)
+        if legend:
+            layers.draw_legend(ax, sheet, amap.direction, marks=highlight)
+    layers.draw_names(ax, sheet)
+    if colorbar:
+        layers.draw_colorbar(ax, mesh, sheet, "weight")
+    return ax
+
+
+def difference_heatmap(
+    first: AttentionMap,
+    second: AttentionMap,
+    *,
+    gold: Gold | None = None,
+    ax: Axes | None = None,
+    vmax: float = 1.0,
+    cmap: Colormap | str = "PRGn",
+    max_tokens: int = MAX_TOKENS,
+) -> Axes:
+    """Draw ``first`` − ``second`` on a scale from −``vmax`` to ``vmax``; the lightest colour is no difference.
+
+    Raises:
+        DataError: the maps have other tokens or another direction, or the gold is for other tokens.
+        UsageError: ``vmax`` is not positive.
+    """
+    _check_scale(vmax)
+    if (first.student.tokens, first.teacher.tokens) != (second.student.tokens, second.teacher.tokens):
+        ids = f"{first.example_id!r} and {second.example_id!r}"
+        raise DataError(f"maps of {ids} have different tokens; wanted two maps of one example and one pair.")
+    if first.direction != second.direction:
+        raise DataError(f"cannot subtract a {second.direction} map from a {first.direction} map; choose one direction.")
+    sure, possible = gold_cells(first, gold)
+    view = View.of(first, max_tokens)
+    names = [f"{a.checkpoint} ({a.method}, {a.normalisation})" for a in (first, second)]
+    title = "\n".join(filter(None, [first.example_id, f"{names[0]} − {names[1]} · {first.direction}", view.note]))
+    sheet = Sheet.of(first, view, title, ax)
+    ax = sheet.axes() if ax is None else ax
+    change = (first.weights - second.weights)[view.cells]
+    mesh = layers.draw_cells(ax, change, sheet, cmap=cmap, vmin=-vmax, vmax=vmax)
+    if gold is not None:
+        layers.draw_gold(ax, sure[view.cells], possible[view.cells], sheet)
+        layers.draw_legend(ax, sheet, first.direction, marks=False)
+    layers.draw_names(ax, sheet)
+    layers.draw_colorbar(ax, mesh, sheet, "difference of weights")
+    return ax
+
+
+def outcomes(amap: AttentionMap, sure: np.ndarray, possible: np.ndarray) -> dict[str, np.ndarray]:
+    """Cells [student, teacher] that are a heaviest one of their line, by what they hit: a key of ``layers.MARKS``."""
+    best = by_rows(amap, heaviest_shares(by_rows(amap, amap.weights), TIE) > 0)
+    gold = sure | possible
+    linked = np.broadcast_to(gold.any(axis=1 if amap.direction == "t2s" else 0, keepdims=True), best.shape)
+    kinds = {"sure": sure, "possible": possible & ~sure, "miss": linked & ~gold, "no gold": ~linked}
+    return {name: best & kind for name, kind in kinds.items()}
+
+
+def save_figure(ax: Axes | Figure, path: Path | str, *, dpi: int = DPI) -> Path:
+    """Write the figure to ``path`` atomically; png, svg or pdf by its suffix. The same figure gives the same bytes.
+
+    Raises:
+        UsageError: another suffix.
+        DiskError: the disk is full; ``path`` is as it was.
+    """
+    path = Path(path)
+    form = path.suffix.lower().lstrip(".")
+    if form not in FORMATS:
+        raise UsageError(f"{path}: wanted a file name that ends with .{', .'.join(FORMATS)}.")
+    figure = ax if isinstance(ax, Figure) else ax.get_figure(root=True)
+    assert figure is not None
+    undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
+    options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if form == "png" else {}
+    with atomic_file(path) as part, matplotlib.rc_context({"svg.hashsalt": "probe"}):
+        figure.savefig(part, format=form, dpi=dpi, metadata=undated, **options)
+    return path
+
+
+def _check_scale(vmax: float) -> None:
+    if not vmax > 0:
+        raise UsageError(f"vmax is the weight of the darkest colour and must be above 0, got {vmax}.")

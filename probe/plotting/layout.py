@@ -1,0 +1,150 @@
+"""The plan of a figure: which part of a map is shown, what the labels and the title say, and where everything goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from probe.attention_map import AttentionMap
+from probe.metrics import MapScore
+from probe.plotting.fonts import em_width, glyphs
+from probe.plotting.labels import elide, readable, wrap
+
+LABEL_COLUMNS = 16  # longer tokens are elided
+DPI = 110  # at the smallest cell a label is 11 pixels high
+CELL = (12.0, 22.0)  # points
+FONT = (5.0, 10.0)
+GAP = 4.0  # points between a label and the cells
+SUBTITLE = 7.5
+LINE = 1.4 * SUBTITLE
+NAME = 14.0  # the strip of an axis name
+RIGHT, BOTTOM = 64.0, 32.0  # for the colour bar and the legend
+NARROWEST = 560.0  # what the legend needs
+SUMS = {"t2s": "each student row sums to 1", "s2t": "each teacher column sums to 1"}
+
+
+@dataclass(frozen=True)
+class View:
+    """The first ``rows`` student and ``columns`` teacher targets; ``note`` says so when that is not all."""
+
+    rows: int
+    columns: int
+    note: str
+
+    @classmethod
+    def of(cls, amap: AttentionMap, max_tokens: int) -> View:
+        """Everything, or as much as fits in ``max_tokens`` a side when both are cut at the same place in the text."""
+        n, m = amap.weights.shape
+        if max(n, m) <= max_tokens:
+            return cls(n, m, "")
+        axes = (amap.student, amap.teacher)
+        end = min(axis.spans[max_tokens][0] for axis in axes if len(axis) > max_tokens)
+        rows, columns = (max(1, min(max_tokens, sum(start < end for start, _ in axis.spans))) for axis in axes)
+        return cls(rows, columns, f"cut: first {rows} of {n} student and {columns} of {m} teacher targets shown")
+
+    @property
+    def cells(self) -> tuple[slice, slice]:
+        return slice(self.rows), slice(self.columns)
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A figure's plan; lengths are in points.
+
+    Attributes:
+        rows, columns: labels as drawn.
+        row_name, column_name: names of the axes.
+        title: its lines; the first is the head.
+        cell: side of a cell. font: size of a label.
+        own: the figure is ours, so everything has the room it needs.
+    """
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    row_name: str
+    column_name: str
+    title: tuple[str, ...]
+    cell: float
+    font: float
+    own: bool
+
+    @classmethod
+    def of(cls, amap: AttentionMap, view: View, title: str, ax: Axes | None) -> Sheet:
+        known = glyphs()
+        rows, columns = (
+            tuple(elide(readable(token, known), LABEL_COLUMNS) for token in axis.tokens[:count])
+            for axis, count in ((amap.student, view.rows), (amap.teacher, view.columns))
+        )
+        cell = _cell_size(ax, len(rows), len(columns))
+        room = int((max(cell * len(columns), NARROWEST - RIGHT - 90) + 90) / (0.602 * SUBTITLE))
+        head, *others = (readable(line, known) for line in title.split("\n"))
+        lines = [elide(head, int(room * 0.7)), *(part for line in others for part in wrap(line.split(" · "), room))]
+        return cls(
+            rows, columns, f"student targets ({len(amap.student)}) ↓", f"teacher targets ({len(amap.teacher)}) →",
+            tuple(lines), cell, min(max(0.62 * cell, FONT[0]), FONT[1]), ax is None,
+        )  # fmt: skip
+
+    def label_width(self, label: str) -> float:
+        return em_width(label) * self.font
+
+    @property
+    def left(self) -> float:
+        """From the cells to the left edge of the axis name."""
+        return max(map(self.label_width, self.rows)) + GAP + NAME
+
+    @property
+    def up(self) -> float:
+        """From the cells to the upper edge of the axis names."""
+        labels = max(map(self.label_width, self.columns)) + GAP + NAME
+        return max(labels, self.name_length - self.cell * len(self.rows))
+
+    @property
+    def name_length(self) -> float:
+        """What the rows' name, which is written upwards, needs."""
+        return em_width(self.row_name) * 8
+
+    @property
+    def shift(self) -> float:
+        """Where title and legend begin, to the right of the cells' left edge, in widths of the axes."""
+        return -self.left / (self.cell * len(self.columns)) if self.own else 0.0
+
+    def axes(self) -> Axes:
+        """New axes in a new figure that has room for the rest."""
+        wide, high = self.cell * len(self.columns), self.cell * len(self.rows)
+        left, top = self.left + 10, self.up + LINE * (len(self.title) - 1) + 40
+        width, height = max(left + wide + RIGHT, NARROWEST), top + high + BOTTOM
+        figure = Figure(figsize=(width / 72, height / 72), dpi=DPI, facecolor="white")
+        FigureCanvasAgg(figure)
+        return figure.add_axes((left / width, BOTTOM / height, wide / width, high / height))
+
+
+def _cell_size(ax: Axes | None, rows: int, columns: int) -> float:
+    if ax is None:
+        return min(max(430 / max(rows, columns), CELL[0]), CELL[1])
+    figure = ax.get_figure(root=True)
+    assert figure is not None
+    box = ax.get_window_extent()
+    return min(box.width / columns, box.height / rows) * 72 / figure.dpi
+
+
+def map_title(amap: AttentionMap, score: MapScore | None = None, note: str = "") -> str:
+    """The lines of a title: the example; how its map was made; what is cut (``note``); the scores."""
+    made = (amap.checkpoint, f"method {amap.method}", f"{amap.direction}: {SUMS[amap.direction]}")
+    lines = [amap.example_id, " · ".join((*made, f"normalisation {amap.normalisation}"))]
+    notes = [note, "the text was truncated before extraction" if amap.truncated else ""]
+    lines += [" · ".join(filter(None, notes))] if any(notes) else []
+    return "\n".join(lines + ([_scores(score)] if score is not None else []))
+
+
+def _scores(score: MapScore) -> str:
+    parts = (
+        f"top-1 {score.top1_sure:.2f} sure, {score.top1_possible:.2f} possible",
+        f"gold mass {score.gold_mass_sure:.2f} sure, {score.gold_mass_possible:.2f} possible",
+        f"chunk {score.chunk_accuracy:.2f}",
+        f"reciprocal rank {score.reciprocal_rank:.2f}",
+        f"{score.n_tied} of {score.n_positions} positions tied (top-1 at most {score.ceiling_possible:.2f})",
+    )
+    return " · ".join(parts).replace("nan", "–")
