@@ -82,9 +82,11 @@ def spread_bytes(
 
 
 def _owners(text: str, span: Span, normal: Callable[[str], str]) -> list[tuple[int, Span]]:
-    """Every byte of the normalised text[span], with the characters it comes from."""
+    """Every byte of the normalised text[span] (marks of its last letter included), and the characters it comes from."""
     owners: list[tuple[int, Span]] = []
-    for low, high in letter_groups(text[: span[1]], span[0]):
+    for low, high in letter_groups(text, span[0]):
+        if low >= span[1]:
+            break
         whole = normal(text[low:high]) != text[low:high]
         for part in [(low, high)] if whole else [(k, k + 1) for k in range(low, high)]:
             owners += [(byte, part) for byte in normal(text[part[0] : part[1]]).encode("utf-8")]
