@@ -135,7 +135,7 @@ def load_checkpoint(directory: Path | str, *, verify: bool = True) -> Checkpoint
         raise DamagedError(f"{directory} lacks {DISCRIMINATOR}, which the method {config.method} has.")
     if not (directory / "student" / "config.json").is_file():
         raise DamagedError(f"{directory} lacks student/config.json; the checkpoint has no student.")
-    metrics = json.loads((directory / "metrics.json").read_text(encoding="utf-8"))
+    metrics = _read_metrics(directory / "metrics.json")
     return Checkpoint(directory, config, attention, discriminator, metrics, manifest)
 
 
@@ -150,6 +150,13 @@ def _read_config(path: Path) -> CheckpointConfig:
         )
     except (ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path}: not the settings of a checkpoint ({error}); it is damaged.") from error
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DamagedError(f"{path}: not the metrics of a checkpoint ({error}); it is missing or damaged.") from error
 
 
 def _read_tensors(path: Path) -> dict[str, Tensor]:
