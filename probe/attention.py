@@ -61,7 +61,7 @@ class CrossModelAttention(nn.Module):
 def keys(
     input_emb: Float[Tensor, "*teacher d_t"],
     target_emb: Float[Tensor, "*teacher d_t"],
-    sigma_k: float | Float[Tensor, "*teacher one"],
+    sigma_k: float | Float[Tensor, "*teacher 1"],
 ) -> Float[Tensor, "*teacher d_key"]:
     """k_j = [E_t(x_j); E_t(z_j)] / σ_k, with d_key = 2 d_t."""
     return torch.cat([input_emb, target_emb], dim=-1) / sigma_k
@@ -79,8 +79,8 @@ def queries(
 def values_t2s(
     hidden: Float[Tensor, "*teacher d_t"],
     target_emb: Float[Tensor, "*teacher d_t"],
-    sigma_h: float | Float[Tensor, "*teacher one"],
-    sigma_e: float | Float[Tensor, "*teacher one"],
+    sigma_h: float | Float[Tensor, "*teacher 1"],
+    sigma_e: float | Float[Tensor, "*teacher 1"],
     project: Callable[[Tensor], Tensor],
 ) -> Float[Tensor, "*teacher d_s"]:
     """u_j = P_t2s(H_t,j / σ_h + E_t(z_j) / σ_e); `project` is `CrossModelAttention.t2s`."""
@@ -189,6 +189,8 @@ def batch_sigmas(
 
 def _std(values: Tensor, what: str) -> float:
     values = values.detach()
+    if values.numel() < 2:
+        raise NonFiniteError(f"{what} must be at least two numbers to have a standard deviation, got {values.numel()}")
     if not bool(torch.isfinite(values).all()):
         raise NonFiniteError(f"{what} must be finite to measure their standard deviation, but hold NaN or infinity")
     return values.double().std().item()

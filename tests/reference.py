@@ -101,7 +101,7 @@ def dense_dskd_cma(
     temperature: float = 2.0,
     divergence_name: str = "forward_kl",
 ) -> DenseTerms:
-    """The whole objective. `sigmas` (σ_k, σ_h, σ_e) None: one standard deviation over the padded batch, as published."""
+    """The whole objective. `sigmas` (σ_k, σ_h, σ_e) None: measured over the padded batch, as published."""
     logits, hidden = student.forward()
     with torch.no_grad():
         teacher_logits, teacher_hidden = teacher.forward()

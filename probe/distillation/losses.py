@@ -206,7 +206,7 @@ def _finish(terms: LossTerms, matched: KeyQueryTerm | None, kappa: float, reduct
         values = {name: float(value) for name in names if (value := getattr(done, name)) is not None}
         broken = ", ".join(f"{name} = {value}" for name, value in values.items() if not _finite(value)) or "the total"
         raise NonFiniteError(
-            f"the loss must be finite, got {float(done.loss)} ({broken}); lower the learning rate or look at the states"
+            f"the loss must be finite, got {done.loss.item()} ({broken}); lower the learning rate or look at the states"
         )
     return done
 
