@@ -55,7 +55,7 @@ class Side:
     """One tokenizer: a private copy that keeps whole offsets, its special tokens by role, its display table."""
 
     def __init__(self, tokenizer: Any, role: str) -> None:
-        self._backend, described = _private_copy(_backend(tokenizer, role))
+        self._backend, described = _private_copy(tokenizer, role)
         self._eos = _end_id(tokenizer, self._backend, role)
         self.fingerprint = _fingerprint(self._backend, self._eos)
         mask = self._backend.encode("a").special_tokens_mask
@@ -163,7 +163,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
     Raises:
         DamagedError: a tokenizer without character offsets, or without a token that ends a text.
     """
-    backend, _ = _private_copy(_backend(tokenizer, "given"))
+    backend, _ = _private_copy(tokenizer, "given")
     return _fingerprint(backend, _end_id(tokenizer, backend, "given"))
 
 
@@ -183,9 +183,16 @@ def _backend(tokenizer: Any, role: str) -> Tokenizer:
     return backend
 
 
-def _private_copy(backend: Tokenizer) -> tuple[Tokenizer, dict[str, Any]]:
-    """A copy with no padding, truncation, dropout or trimmed offsets; and the copy's description."""
-    described = json.loads(backend.to_str())
+def _private_copy(tokenizer: Any, role: str) -> tuple[Tokenizer, dict[str, Any]]:
+    """A copy with no padding, truncation, dropout or trimmed offsets; and the copy's description without its model."""
+    try:
+        described = json.loads(_backend(tokenizer, role).to_str())
+    except Exception as error:  # tokenizers raises a bare Exception for parts written in Python
+        if isinstance(error, DamagedError):
+            raise
+        raise DamagedError(
+            f"the {role} tokenizer cannot be copied ({error}). Wanted one that a tokenizer.json can describe whole."
+        ) from error
     described["padding"] = described["truncation"] = None
     if "dropout" in described["model"]:
         described["model"]["dropout"] = None

@@ -175,6 +175,17 @@ def test_slow_tokenizer_is_an_error() -> None:
         tokenizer_fingerprint(SlowTokenizer())
 
 
+def test_tokenizer_with_a_part_written_in_python_is_an_error() -> None:
+    class Splitter:
+        def pre_tokenize(self, text: object) -> None:
+            pass
+
+    tokenizer = byte_level()
+    tokenizer.pre_tokenizer = pre_tokenizers.PreTokenizer.custom(Splitter())
+    with pytest.raises(DamagedError, match="the student tokenizer cannot be copied .* tokenizer.json can describe"):
+        PairTokenizer(tokenizer, BYTES)
+
+
 def test_half_a_surrogate_pair_is_an_error() -> None:
     with pytest.raises(DataError, match=r"example 'it': wanted Unicode text.*U\+D83D\) at character 3"):
         pair("ab", "c\ud83d")
