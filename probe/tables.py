@@ -210,11 +210,10 @@ def safe_cell(value: str) -> str:
     A leading apostrophe is put before ``= + - @`` (full-width forms too), also behind white space or control
     characters. Lone surrogates and NUL become ``\\udc80`` and ``\\x00`` in letters.
     """
-    value = value.encode("utf-8", "backslashreplace").decode("utf-8").replace("\x00", "\\x00")
+    value = value.encode("utf-8", "backslashreplace").decode("utf-8")
     seen = value.lstrip("".join(map(chr, range(33))) + "\x7f\x85\xa0\u200b\u2028\u2029\u3000\ufeff")
-    if seen.startswith(FORMULA_STARTS) or value.startswith(("\t", "\r", "\n")):
-        return "'" + value
-    return value
+    live = seen.startswith(FORMULA_STARTS) or value.startswith(("\t", "\r", "\n"))
+    return ("'" if live else "") + value.replace("\x00", "\\x00")
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> None:

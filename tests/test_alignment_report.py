@@ -17,11 +17,12 @@ from probe.map_store import MapStoreWriter
 from probe.report_text import report_lines
 from tests.aligned import FINGERPRINTS, axis, make_gold, make_map
 
+GAP = {"classifier_accuracy_before": 0.99, "classifier_accuracy_after": 0.75}
 PROVENANCE = {
     "student_tokenizer": FINGERPRINTS[0],
     "teacher_tokenizer": FINGERPRINTS[1],
     "checkpoints": {
-        "good": {"method": "dskd-cma-ga", "key_query": {"classifier_accuracy_before": 0.99, "classifier_accuracy_after": 0.75}},
+        "good": {"method": "dskd-cma-ga", "key_query": GAP},
         "bad": {"method": "dskd-cma"},
     },
 }  # fmt: skip

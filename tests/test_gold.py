@@ -126,10 +126,10 @@ def test_matching_gold_is_accepted():
     [
         ({"text": "a c"}, "another text: first difference at character 2: wanted 'c', found 'b'"),
         ({"text": "a"}, "first difference at character 1: wanted '', found ' b'"),
-        ({"student_tokens": ("a", "b", "‹eos›")}, "other student tokens: first difference at index 1: wanted 'b', found '␣b'"),
-        ({"teacher_tokens": ("a␣", "b")}, "other teacher tokens: first difference at index 2: wanted no token, found '‹eos›'"),
-        ({"student_tokenizer": "x" * 16}, f"another student tokenizer: wanted fingerprint {'x' * 16}, found {'5' * 16}"),
-        ({"student_tokens": (), "possible": frozenset({(3, 0)})}, r"link to student token 3, but the map has 3 \(0 to 2\)"),
+        ({"student_tokens": ("a", "b", "‹eos›")}, "student tokens: first .* at index 1: wanted 'b', found '␣b'"),
+        ({"teacher_tokens": ("a␣", "b")}, "teacher tokens: first .* at index 2: wanted no token, found '‹eos›'"),
+        ({"student_tokenizer": "x" * 16}, f"student tokenizer: wanted fingerprint {'x' * 16}, found {'5' * 16}"),
+        ({"student_tokens": (), "possible": frozenset({(3, 0)})}, r"student token 3, but the map has 3 \(0 to 2\)"),
     ],
 )  # fmt: skip
 def test_gold_for_other_tokens_names_the_first_difference(change, message):

@@ -91,28 +91,12 @@ def test_length_bins(rows, name):
 
 
 HEADS = [
-    "=",
-    "+",
-    "-",
-    "@",
-    "＝",
-    "＋",
-    "－",
-    "＠",
-    "\t=",
-    "\r=",
-    "\n=",
-    " =",
-    "\xa0@",
-    "\u3000+",
-    "\x00=",
-    "\ufeff-",
-    "\u200b=",
-    "−",
+    *("=", "+", "-", "@", "＝", "＋", "－", "＠", "−"),
+    *("\t=", "\r=", "\n=", " =", "\xa0@", "\u3000+", "\x00=", "\ufeff-", "\u200b="),
 ]
 BODIES = [
-    "1+1", "cmd|' /C calc'!A0", 'HYPERLINK("http://x.y","z")', "SUM(A1:A9)*cmd|'/c'!A", "IMPORTXML(CONCAT(1))", "\n=2", '"=1"',
-    ",=1", ";=1", "WEBSERVICE(1)", "DDE(1)", "2+5", "A1", "x", "", "=1", "\udc80",
+    "1+1", "cmd|' /C calc'!A0", 'HYPERLINK("http://x.y","z")', "SUM(A1:A9)*cmd|'/c'!A", "IMPORTXML(CONCAT(1))", "\n=2",
+    '"=1"', ",=1", ";=1", "WEBSERVICE(1)", "DDE(1)", "2+5", "A1", "x", "", "=1", "\udc80",
 ]  # fmt: skip
 PAYLOADS = [head + body for head in HEADS for body in BODIES]
 
