@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from probe import cli
 from probe.checkpoint import save_checkpoint
 from probe.config import TrainConfig, read_recipe
 from probe.distillation.dataset import batch_order
@@ -36,17 +37,21 @@ from probe.tokenization import PairedTokens
 
 Curve = list[dict[str, float]]
 
+EXAMPLES = """
+  python -m probe train probe/recipes/sft.yaml --out checkpoints/sft
+  python -m probe train probe/recipes/dskd-cma.yaml --set steps=200 seed=1 --out runs/short --resume"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``probe train``."""
-    parser.description = "Train a student by a recipe (YAML) and write a checkpoint directory."
+    cli.dress(parser, "Train a student by a recipe (YAML) and write a checkpoint directory.", EXAMPLES)
     parser.add_argument("recipe", help="a YAML recipe; the shipped ones are in probe/recipes/")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings of the recipe")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the checkpoint directory to write")
     parser.add_argument("--resume", action="store_true", help="go on from an interrupted run with the same --out")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint at --out")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: PyTorch's choice)")
-    parser.add_argument("--json", action="store_true", help="print the final metrics as JSON")
+    cli.add_common(parser, json_report=True)
 
 
 def run(args: argparse.Namespace) -> None:
