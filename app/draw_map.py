@@ -30,7 +30,9 @@ TOOLTIP = {
     "weight": "weight",
     "rank": "rank",
     "gold": "gold link",
+    "outcome": "heaviest cell",
 }
+SHOW_DATA = alt.TooltipContent("data")
 
 
 def cell_step(rows: int, columns: int, width: int) -> int:
@@ -60,7 +62,12 @@ def heatmap(
     """
     line = f"in its row of {len(teacher_tokens)}" if direction == "t2s" else f"in its column of {len(student_tokens)}"
     data = cells.assign(rank=cells["rank"].astype(str) + " " + line, weight=cells["weight"].round(4))
-    data = data.rename(columns=TOOLTIP)
+    data = data.rename(columns=TOOLTIP)[list(TOOLTIP.values())]
+    if (data["gold link"] == "").all():
+        data = data.drop(columns="gold link")
+    data = data.set_axis(
+        data["student token"].rename(None)
+    )  # an index of numbers would be sent, and show in the tooltip
     layers = [_cells(data, direction, vmax, step), *_outlines(data, step), *_marks(data, step)]
     columns, rows = cells["teacher_index"].nunique(), cells["student_index"].nunique()
     return (
@@ -87,10 +94,10 @@ def _axes(data: pd.DataFrame, step: int) -> dict[str, alt.X | alt.Y]:
     columns, rows = data["teacher index"].nunique(), data["student index"].nunique()
     top = alt.Axis(orient="top", labelAngle=-90, labelExpr="teacher_labels[datum.value]", **look)
     left = alt.Axis(labelAngle=0, labelExpr="student_labels[datum.value]", **look)
-    gap = alt.Scale(paddingInner=0.06, paddingOuter=0)
+    close = alt.Scale(paddingInner=0, paddingOuter=0)  # no gap in which the tooltip would go out
     return {
-        "x": alt.X("teacher index:O", title=f"{columns} teacher targets →", axis=top, scale=gap),
-        "y": alt.Y("student index:O", title=f"← {rows} student targets", axis=left, scale=gap),
+        "x": alt.X("teacher index:O", title=f"{columns} teacher targets →", axis=top, scale=close),
+        "y": alt.Y("student index:O", title=f"← {rows} student targets", axis=left, scale=close),
     }
 
 
@@ -103,34 +110,43 @@ def _cells(data: pd.DataFrame, direction: str, vmax: float, step: int) -> alt.Ch
         format=".3~g",
     )
     scale = alt.Scale(domain=[0, vmax], range=WEIGHT_RANGE, clamp=True, nice=False)
-    names = [name for name in TOOLTIP.values() if name != "gold link" or (data[name] != "").any()]
-    mark = alt.Chart(data[names]).mark_rect(tooltip=alt.TooltipContent("data"))
+    mark = alt.Chart(data.drop(columns="heaviest cell")).mark_rect(stroke="white", strokeWidth=0.6, tooltip=SHOW_DATA)
     return mark.encode(color=alt.Color("weight:Q", scale=scale, legend=legend), **_axes(data, step))
 
 
 def _outlines(data: pd.DataFrame, step: int) -> list[alt.Chart]:
+    if "gold link" not in data:
+        return []
     layers = []
     for level, dash in (("possible", [3, 2]), ("sure", [1, 0])):
         links = data[data["gold link"] == level]
         if len(links):
-            mark = alt.Chart(links).mark_rect(filled=False, stroke=GOLD, strokeWidth=2, strokeDash=dash)
+            mark = alt.Chart(links).mark_rect(
+                filled=False, stroke=GOLD, strokeWidth=2, strokeDash=dash, tooltip=SHOW_DATA
+            )
             layers.append(mark.encode(**_axes(data, step)))
     return layers
 
 
 def _marks(data: pd.DataFrame, step: int) -> list[alt.Chart]:
     """A shape on the heaviest cell of each line; a white line under the cross keeps it visible on dark cells."""
-    best = data[data["outcome"] != ""]
-    shown = [name for name in SHAPES if (best["outcome"] == name).any()]
-    scale = alt.Scale(domain=shown, range=[SHAPES[name] for name in shown])
+    best = data[data["heaviest cell"] != ""]
     size = max(28, 0.16 * step * step)
     layers = []
-    if "miss" in shown:
-        halo = alt.Chart(best[best["outcome"] == "miss"]).mark_point(
-            shape=SHAPES["miss"], size=2.2 * size, stroke="white", strokeWidth=3.5, strokeCap="round", opacity=1
+    for name, shape in SHAPES.items():
+        marked = alt.Chart(best[best["heaviest cell"] == name])
+        if name == "miss":
+            halo = marked.mark_point(shape=shape, size=2 * size, stroke="white", strokeWidth=4, opacity=1)
+            layers.append(halo.encode(**_axes(data, step)))
+        mark = marked.mark_point(
+            shape=shape,
+            size=2 * size if name == "miss" else size,
+            filled=name != "miss",
+            fill="white",
+            stroke=MISS if name == "miss" else INK,
+            strokeWidth=1.5,
+            opacity=1,
+            tooltip=SHOW_DATA,
         )
-        layers.append(halo.encode(**_axes(data, step)))
-    stroke = alt.condition("datum.outcome == 'miss'", alt.value(MISS), alt.value(INK))
-    point = alt.Chart(best).mark_point(filled=True, fill="white", size=size, strokeWidth=1.5, opacity=1)
-    shape = alt.Shape("outcome:N", scale=scale, legend=None)
-    return [*layers, point.encode(shape=shape, stroke=stroke, **_axes(data, step))]
+        layers.append(mark.encode(**_axes(data, step)))
+    return [layer for layer in layers if len(layer.data)]

@@ -23,6 +23,11 @@ from probe.files import MANIFEST  # noqa: E402
 
 DEMO_MAPS = Path("out/demo/maps")
 DEMO_GOLD = Path("analysis/gold/gold.jsonl")
+# Our own picture: an icon by name would be fetched from the network.
+ICON = (
+    '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 3 3"><rect width="3" height="3" fill="#d6e6f4"/>'
+    '<path d="M0 0h1v1h1v1h1v1H2V2H1V1H0z" fill="#1d5f99"/></svg>'
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -44,7 +49,7 @@ def arguments(argv: list[str]) -> tuple[Path, Path | None]:
 
 def main() -> None:
     """Assemble the page; every error a user can meet ends in a message that says what to do."""
-    st.set_page_config("Attention maps", ":material/grid_on:", layout="wide", initial_sidebar_state=370)
+    st.set_page_config("Attention maps", ICON, layout="wide", initial_sidebar_state=370)
     try:
         maps, gold = arguments(sys.argv[1:])
     except UsageError as error:
