@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -16,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors import SafetensorError, safe_open
 
-from probe.errors import DamagedError, UnsafeError
-from probe.files import read_manifest, write_manifest
+from probe.errors import DamagedError, DiskError, UnsafeError
+from probe.files import atomic_file, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -100,8 +102,8 @@ def check_safe(path: Path) -> None:
 
 def _link_stays_inside(file: Path, root: Path) -> bool:
     """A hub snapshot links into the blobs folder two levels up; anything else must stay inside its directory."""
-    target = file.resolve()
-    return target.is_relative_to(root) or (root.parent.name == "snapshots" and target.is_relative_to(root.parent.parent))
+    target, hub = file.resolve(), root.parent
+    return target.is_relative_to(root) or (hub.name == "snapshots" and target.is_relative_to(hub.parent))
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -155,7 +157,7 @@ def _convert(alias: str, source: PackagedModel, target: Path) -> None:
         if not cost <= source.bits_per_byte:
             raise DamagedError(
                 f"{gguf} converts to a model that needs {cost:.2f} bits per byte for plain English, wanted at most "
-                f"{source.bits_per_byte}: the weights are damaged or the conversion went wrong. Reinstall {source.package}."
+                f"{source.bits_per_byte}: the weights are damaged or the conversion failed. Reinstall {source.package}."
             )
         _without_quantisation(model).save_pretrained(part)
         tokenizer.save_pretrained(part)
@@ -216,7 +218,7 @@ def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> P
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
             path, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True,
-            output_loading_info=True,
+            output_loading_info=True, ignore_mismatched_sizes=True,  # so that both shapes can be named below
         )
     except Exception as error:
         raise DamagedError(f"{path}: the model cannot be loaded ({type(error).__name__}: {error}).") from error
@@ -231,7 +233,24 @@ def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> P
 
 @functools.lru_cache(maxsize=8)
 def _embedding_name(path: Path) -> str:
-    """The state-dict name of the input embedding, found on a model without memory (meta device)."""
+    """The state-dict name of the input embedding, remembered in the cache directory.
+
+    Asking the architecture imports most of transformers (2 s); the answer depends on the configuration alone.
+    """
+    version = importlib.metadata.version("transformers").encode()
+    digest = hashlib.sha256(version + (path / "config.json").read_bytes()).hexdigest()[:32]
+    note = cache_directory() / "embedding-names" / f"{digest}.txt"
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        if (name := note.read_text(encoding="utf-8")).endswith(".weight"):
+            return name
+    name = _ask_architecture(path)
+    with contextlib.suppress(DiskError), atomic_file(note) as part:
+        part.write_text(name, encoding="utf-8")
+    return name
+
+
+def _ask_architecture(path: Path) -> str:
+    """The name of ``get_input_embeddings().weight`` on a model without memory (meta device)."""
     from transformers import AutoConfig, AutoModelForCausalLM
 
     try:
