@@ -37,6 +37,7 @@ class TrainConfig:
     teacher: str = "smollm2-135m"
     data_limits: tuple[int, ...] = ()
     held_out: int = 100
+    data_licence: str = ""  # name and licence of the data, for the model card
     loss_on: str = "response"  # sft only: "response", or "text" (prompt and response, as in pre-training)
     seed: int = 0
     steps: int = 1000
@@ -53,7 +54,8 @@ class TrainConfig:
     # optimisation
     student_rate: float = 5e-4
     embedding_rate: float = 5e-4
-    projector_rate: float = 1e-3
+    projector_rate: float = 1e-3  # of t2s and s2t
+    query_rate: float = 1e-3  # of the query projector: its inputs are embeddings, an order smaller than states
     discriminator_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.05  # share of the steps

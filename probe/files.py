@@ -64,6 +64,7 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
             for file in sorted(part.rglob("*")):
                 if file.is_file():
                     _sync(file)
+                    os.chmod(file, 0o644)
             os.chmod(part, 0o755)
             old = part.with_suffix(".old")
             if path.exists():

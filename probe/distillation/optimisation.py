@@ -52,6 +52,7 @@ def parameter_groups(trained: Trained, config: TrainConfig) -> list[dict[str, An
             continue
         is_embedding = id(parameter) in embedding
         rate = config.embedding_rate if is_embedding else rates[kind]
+        rate = config.query_rate if name.startswith("attention.query.") else rate
         decay = config.weight_decay if parameter.ndim >= 2 and not is_embedding else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": p, "lr": rate, "rate": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
