@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
-import io
 import re
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 
 from app.view import Window
-from probe.attention_map import AttentionMap, TokenAxis
+from probe.attention_map import AttentionMap
 from probe.gold import Gold
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -46,30 +46,10 @@ def _harmless(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def png_bytes(amap: AttentionMap, gold: Gold | None, window: Window) -> bytes:
-    """The window as PNG."""
+def png_bytes(amap: AttentionMap, gold: Gold | None, window: Window, vmax: float) -> bytes:
+    """The window as PNG, on the colour scale of the page."""
     from probe import plotting  # matplotlib is not loaded before the first download
 
-    shown, links = cut(amap, gold, window)
-    axes = plotting.attention_heatmap(shown, gold=links)
-    buffer = io.BytesIO()
-    axes.figure.savefig(buffer, format="png", dpi=150, bbox_inches="tight")
-    return buffer.getvalue()
-
-
-def cut(amap: AttentionMap, gold: Gold | None, window: Window) -> tuple[AttentionMap, Gold | None]:
-    """The map and the gold of the window alone, with links counted from the window's corner."""
-    (top, bottom), (left, right) = window.rows, window.columns
-
-    def part(axis: TokenAxis, start: int, stop: int) -> TokenAxis:
-        return TokenAxis(*(getattr(axis, field.name)[start:stop] for field in dataclasses.fields(axis)))
-
-    student, teacher = part(amap.student, top, bottom), part(amap.teacher, left, right)
-    shown = dataclasses.replace(amap, student=student, teacher=teacher, weights=amap.weights[top:bottom, left:right])
-    if gold is None:
-        return shown, None
-    inside = {
-        name: frozenset((i - top, j - left) for i, j in getattr(gold, name) if top <= i < bottom and left <= j < right)
-        for name in ("sure", "possible")
-    }
-    return shown, dataclasses.replace(gold, student_tokens=student.tokens, teacher_tokens=teacher.tokens, **inside)
+    axes = plotting.attention_heatmap(amap, gold=gold, vmax=vmax, window=(window.rows, window.columns))
+    with tempfile.TemporaryDirectory() as folder:
+        return plotting.save_figure(axes, Path(folder) / "map.png").read_bytes()

@@ -123,7 +123,8 @@ def draw_filters(index: pd.DataFrame) -> Filters:
         SORTS,
         key="sort",
         bind="query-params",
-        help="worst and best go by top-1 over sure links; length is the number of cells, longest first.",
+        help="worst and best go by top-1 over sure links. difference: where the second checkpoint differs most from "
+        "the first. length: most cells first.",
     )
     return Filters(
         str(text or "")[:200],
@@ -143,7 +144,8 @@ def draw_list(frame: pd.DataFrame, total: int, current: str | None, key: str) ->
             st.query_params["example"] = ids[rows[0]]
 
     scored = frame["top1_sure"].notna().any()
-    columns = ["example_id", *(["top1_sure"] if scored else []), "size"]
+    beside = "difference" if scored and "difference" in frame else "size"
+    columns = ["example_id", *(["top1_sure"] if scored else []), beside]
     st.dataframe(
         frame[columns],
         hide_index=True,
@@ -156,6 +158,9 @@ def draw_list(frame: pd.DataFrame, total: int, current: str | None, key: str) ->
         column_config={
             "example_id": st.column_config.TextColumn("example", width=145),
             "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
+            "difference": st.column_config.NumberColumn(
+                "change", format="%+.2f", width=70, help="second minus first top-1"
+            ),
             "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
         },
         alt="Examples of this run with their top-1 accuracy",

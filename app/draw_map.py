@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
+from app.view import Window
+
 # Weights run in one hue, gold in another, and outcomes differ by shape: nothing hangs on telling two colours apart.
 WEIGHT_RANGE = ["#f7fafd", "#d6e6f4", "#a6cde4", "#5fa6d1", "#2676b8", "#0b3f7d"]
 GOLD, INK, MISS = "#d97706", "#0f172a", "#b91c1c"
@@ -20,7 +22,8 @@ KEY = (
     "□ no link to hit",
 )
 FONT = '"Source Code Pro", "DejaVu Sans Mono", "Noto Sans CJK SC", "Noto Color Emoji", monospace'
-LABEL_LIMIT = 110
+LABEL_LIMIT = 110  # pixels of a token's label; longer ones are cut, the tooltip has them whole
+MARGIN = 90  # pixels beside the cells: the axis title and labels of usual length
 # Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
     "student_token": "student token",
@@ -35,9 +38,14 @@ TOOLTIP = {
 SHOW_DATA = alt.TooltipContent("data")
 
 
-def cell_step(rows: int, columns: int, width: int) -> int:
-    """Pixels a cell so that ``columns`` fit in ``width``; 11 is the smallest whose label can be read, 28 is plenty."""
-    return max(11, min(28, (width - LABEL_LIMIT) // max(columns, 1), 900 // max(rows, 1)))
+def chart_size(window: Window, width: int) -> tuple[int, int]:
+    """Pixels a cell, and pixels that the whole chart is wide, when it may be ``width`` wide.
+
+    A cell is 11 pixels at least, the smallest whose label can be read (then the chart may be wider), and 28 at most.
+    """
+    rows, columns = (stop - start for start, stop in (window.rows, window.columns))
+    step = max(11, min(28, (width - MARGIN) // columns, 900 // rows))
+    return step, MARGIN + max(columns * step, 260)  # the title and the colour legend need 260
 
 
 def heatmap(

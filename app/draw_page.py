@@ -16,7 +16,8 @@ from app.view import MAX_WINDOW, SCORES, Window
 from probe.attention_map import AttentionMap
 from probe.gold import Gold
 
-PAGE_WIDTH = 990  # pixels of the main part in a window of 1440; wider windows leave a margin
+PAGE_WIDTH = 970  # pixels of the main part in a window of 1440; wider windows leave a margin
+TEXT_BESIDE = 560  # a map narrower than this leaves room for the texts on its right
 HOW_TO_READ = """
 - Each **row** is a token the student predicts, each **column** a token the teacher predicts, from the same text.
 - A dark cell: the two are matched strongly. In **t2s** maps each row sums to 1, in **s2t** maps each column.
@@ -55,12 +56,27 @@ def draw_example(source: Source, run: Run, rows: pd.DataFrame, listed: pd.DataFr
     window = draw_window(first)
     gold = source.golds.get(current)
     panels = [Panel(amap, gold, view.map_cells(amap, gold, window), *scores) for amap, scores in maps]
+    top = 1.0 if run.scale == SCALES[0] else max(float(panel.cells["weight"].max()) for panel in panels)
     with toolbar:
         draw_steps(first, listed["example_id"].tolist(), current)
-        draw_downloads(panels, window)
+        draw_downloads(panels, window, top)
     draw_panel_scores(panels)
-    draw_maps(panels, window, run.scale)
-    draw_details(panels)
+    if gold is not None:
+        st.caption(" &emsp; ".join(draw_map.KEY))
+    step, width = draw_map.chart_size(window, PAGE_WIDTH if len(panels) == 1 else PAGE_WIDTH // 2)
+    if len(panels) == 1 and width < TEXT_BESIDE:
+        left, right = st.columns([width + 20, PAGE_WIDTH - width - 20], gap="large")
+        with left:
+            draw_maps(panels, window, top, step)
+        with right:
+            draw_texts(first)
+    else:
+        beside = len(panels) == 2 and width <= PAGE_WIDTH // 2
+        if not beside:
+            step, _ = draw_map.chart_size(window, PAGE_WIDTH)
+        draw_maps(panels, window, top, step, beside=beside)
+        draw_texts(first)
+    draw_tables(panels)
 
 
 def draw_panel_scores(panels: list[Panel]) -> None:
@@ -128,13 +144,9 @@ def draw_window(amap: AttentionMap) -> Window:
     return view.window_at(amap.student, amap.teacher, int(start))
 
 
-def draw_maps(panels: list[Panel], window: Window, scale: str) -> None:
-    """The heatmaps on one colour scale, side by side where their cells stay readable and below each other where not."""
-    rows, columns = (stop - start for start, stop in (window.rows, window.columns))
-    beside = len(panels) == 2 and draw_map.LABEL_LIMIT + 11 * columns <= PAGE_WIDTH // 2
+def draw_maps(panels: list[Panel], window: Window, top: float, step: int, *, beside: bool = False) -> None:
+    """The heatmaps on one colour scale, from 0 to ``top``: side by side where their cells stay readable."""
     places = st.columns(2) if beside else [st.container() for _ in panels]
-    top = 1.0 if scale != SCALES[1] else max(float(panel.cells["weight"].max()) for panel in panels)
-    step = draw_map.cell_step(rows, columns, PAGE_WIDTH // 2 - 10 if beside else PAGE_WIDTH)
     for place, panel in zip(places, panels, strict=True):
         amap = panel.amap
         chart = draw_map.heatmap(
@@ -148,10 +160,6 @@ def draw_maps(panels: list[Panel], window: Window, scale: str) -> None:
             step=step,
         )
         place.altair_chart(chart, width="content", alt=_finding(panel), key=f"map-{amap.checkpoint}")
-    if panels[0].gold is not None:
-        st.caption(" &emsp; ".join(draw_map.KEY))
-    if len(panels) == 2:
-        draw_scores.draw_score_table([(p.amap.checkpoint, p.scores, p.means) for p in panels])
 
 
 def _subtitle(panel: Panel, window: Window) -> str:
@@ -174,12 +182,12 @@ def _finding(panel: Panel) -> str:
     return f"{found}: {hits} heaviest cells on gold links, {misses} beside them"
 
 
-def draw_downloads(panels: list[Panel], window: Window) -> None:
+def draw_downloads(panels: list[Panel], window: Window, top: float) -> None:
     """PNG of each map and CSV of all cells on screen, as they are shown."""
     for number, panel in enumerate(panels, 1):
         st.download_button(
             "PNG" if len(panels) == 1 else f"PNG {number}",
-            data=functools.partial(png_bytes, panel.amap, panel.gold, window),
+            data=functools.partial(png_bytes, panel.amap, panel.gold, window, top),
             file_name=f"{file_stem(panel.amap)}.png",
             mime="image/png",
             icon=":material/download:",
@@ -199,27 +207,24 @@ def draw_downloads(panels: list[Panel], window: Window) -> None:
     )
 
 
-def draw_details(panels: list[Panel]) -> None:
-    """The text, how both tokenizers cut it, all scores, and the map as a table."""
-    amap = panels[0].amap
+def draw_texts(amap: AttentionMap) -> None:
+    """The example's text, and where both tokenizers cut it."""
     st.markdown("##### Text")
     st.text(amap.text)
-    st.markdown("##### Tokens")
-    st.text(f"student ({len(amap.student)})   {view.joined(amap.student.tokens)}")
-    st.text(f"teacher ({len(amap.teacher)})   {view.joined(amap.teacher.tokens)}")
+    for side, axis in (("Student", amap.student), ("Teacher", amap.teacher)):
+        st.markdown(f"##### {side} tokens ({len(axis)})")
+        st.text(view.joined(axis.tokens))
+
+
+def draw_tables(panels: list[Panel]) -> None:
+    """All scores, and every cell on screen as a table; both wait to be opened, the scores of two maps do not."""
+    scores = st.expander("All scores", expanded=len(panels) == 2, on_change="rerun")
+    if scores.open:
+        with scores:
+            draw_scores.draw_score_table([(panel.amap.checkpoint, panel.scores, panel.means) for panel in panels])
     table = st.expander("This map as a table", on_change="rerun")
     if table.open:
         with table:
-            draw_table(panels)
-    if len(panels) == 1:
-        scores = st.expander("All scores of this map", on_change="rerun")
-        if scores.open:
-            with scores:
-                draw_scores.draw_score_table([(amap.checkpoint, panels[0].scores, panels[0].means)])
-
-
-def draw_table(panels: list[Panel]) -> None:
-    """Every cell on screen, heaviest first within each line."""
-    for panel in panels:
-        st.text(panel.amap.checkpoint)
-        st.dataframe(panel.cells, hide_index=True, height=300, alt=_finding(panel))
+            for panel in panels:
+                st.text(panel.amap.checkpoint)
+                st.dataframe(panel.cells, hide_index=True, height=300, alt=_finding(panel))

@@ -60,8 +60,8 @@ def draw_plain(text: str) -> None:
 def draw_notes(notes: Sequence[str]) -> None:
     """Things of the link (URL) that could not be followed."""
     if notes:
-        st.info("Parts of this link do not fit these maps and were left out:", icon=":material/link_off:")
-        draw_plain("\n".join(notes))
+        st.info("These parts of the link do not fit the maps here and were left out:", icon=":material/link_off:")
+        st.text("\n".join(notes))
 
 
 def draw_footer(store: MapStore, run: Run, gold_name: str | None) -> None:

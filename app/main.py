@@ -17,7 +17,7 @@ import streamlit as st  # noqa: E402
 from app import cache, draw_list, draw_page, draw_states  # noqa: E402
 from app.cache import Source  # noqa: E402
 from app.draw_list import Filters, Run  # noqa: E402
-from app.view import order, search  # noqa: E402
+from app.view import order, search, with_difference  # noqa: E402
 from probe.errors import DataError, ProbeError, UsageError  # noqa: E402
 from probe.files import MANIFEST  # noqa: E402
 
@@ -80,6 +80,8 @@ def draw(source: Source, gold: Path | None) -> None:
     rows = cache.examples(source, run.checkpoint, run.direction, run.normalisation)
     if rows.empty:
         return draw_states.draw_no_run(run.checkpoint, run.direction)
+    if run.other:
+        rows = with_difference(rows, cache.examples(source, run.other, run.direction, run.normalisation))
     listed = order(search(rows, filters.text, filters.category), filters.sort)
     current, note = current_example(rows, listed)
     with st.sidebar:

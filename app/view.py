@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from probe.alignment import Gold
 from probe.attention_map import AttentionMap, TokenAxis
+from probe.gold import Gold
+from probe.measures import TIE
+from probe.metrics import gold_cells
 
 MAX_WINDOW = 80  # targets per side drawn at once: below 11 px a cell its label cannot be read
-TIE = 1e-6  # weights this close share a rank, as in metrics.md
-SORTS = ("worst", "best", "id", "length")
+SORTS = ("worst", "best", "difference", "id", "length")
 # What the page shows of a MapScore, in this order: field -> (label, what it means).
 SCORES = {
     "top1_sure": ("top-1, sure", "share of positions whose heaviest cell is a sure link; ties share the credit"),
@@ -98,12 +99,8 @@ def line_ranks(amap: AttentionMap) -> np.ndarray:
 
 
 def _status(amap: AttentionMap, gold: Gold | None) -> np.ndarray:
-    status = np.full(amap.weights.shape, "" if gold is None else "none", dtype=object)
-    if gold is not None:
-        for name, links in (("possible", gold.possible), ("sure", gold.sure)):
-            for row, column in links:
-                status[row, column] = name
-    return status
+    sure, possible = gold_cells(amap, gold)
+    return np.select([sure, possible], ["sure", "possible"], "" if gold is None else "none").astype(object)
 
 
 def _outcomes(amap: AttentionMap, gold: Gold | None, frame: pd.DataFrame) -> np.ndarray:
@@ -135,11 +132,22 @@ def search(frame: pd.DataFrame, text: str, category: str | None) -> pd.DataFrame
 
 
 def order(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The example list sorted by a name of ``SORTS``; unscored examples come last, equals in the order of their ids."""
-    if by == "id" or (by in ("worst", "best") and frame["top1_sure"].isna().all()):
-        return frame.sort_values("example_id", kind="stable")
-    columns = ["cells" if by == "length" else "top1_sure", "example_id"]
-    return frame.sort_values(columns, ascending=[by == "worst", True], na_position="last", kind="stable")
+    """The example list sorted by a name of ``SORTS``; unscored examples come last, equals in the order of their ids.
+
+    ``difference``: the examples on which the second checkpoint differs most from the first; without one, worst.
+    """
+    keys = {"worst": frame["top1_sure"], "best": -frame["top1_sure"], "length": -frame["cells"]}
+    if "difference" in frame:
+        keys["difference"] = -frame["difference"].abs()
+    key = keys.get("worst" if by == "difference" and by not in keys else by)
+    frame = frame.sort_values("example_id", kind="stable")
+    return frame if key is None else frame.loc[key[frame.index].sort_values(kind="stable", na_position="last").index]
+
+
+def with_difference(frame: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    """The example list with ``difference``: top-1 (sure) of the second run minus that of the first."""
+    second = frame["example_id"].map(other.set_index("example_id")["top1_sure"])
+    return frame.assign(difference=second - frame["top1_sure"])
 
 
 def example_rows(index: pd.DataFrame) -> pd.DataFrame:

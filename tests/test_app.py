@@ -327,9 +327,19 @@ def test_file_names_are_harmless():
         assert not stem.startswith(".")
 
 
-def test_the_cut_window_keeps_its_gold():
+def test_the_difference_puts_the_most_changed_example_first():
+    columns = {"example_id": ["a", "b", "c"], "cells": [1, 1, 1]}
+    first = pd.DataFrame({**columns, "top1_sure": [0.5, 0.5, 0.9]})
+    second = pd.DataFrame({"example_id": ["c", "b", "a"], "top1_sure": [0.2, 0.6, 0.5]})
+    found = view.order(view.with_difference(first, second), "difference")
+    assert found["example_id"].tolist() == ["c", "b", "a"]
+    np.testing.assert_allclose(found["difference"], [-0.7, 0.1, 0.0])
+    assert view.order(first, "difference")["example_id"].tolist() == ["a", "b", "c"]
+
+
+def test_a_png_is_made_of_the_window_on_the_scale_of_the_page():
     amap = planted([[0.6, 0.3, 0.1], [0.1, 0.2, 0.7]])
-    shown_map, gold = downloads.cut(amap, gold_of({(1, 2)}, {(0, 0)}), view.Window((1, 2), (1, 3)))
-    np.testing.assert_allclose(shown_map.weights, [[0.2, 0.7]])
-    assert (gold.sure, gold.possible) == (frozenset({(0, 1)}), frozenset({(0, 1)}))
-    assert gold.student_tokens == shown_map.student.tokens and len(shown_map.teacher) == 2
+    window = view.Window((0, 2), (1, 3))
+    pictures = {top: downloads.png_bytes(amap, gold_of({(1, 2)}, set()), window, top) for top in (1.0, 0.7)}
+    assert all(picture.startswith(b"\x89PNG\r\n") for picture in pictures.values())
+    assert pictures[1.0] != pictures[0.7]
