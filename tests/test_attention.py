@@ -137,7 +137,7 @@ def test_measuring_broken_or_constant_states_is_refused():
     with pytest.raises(NonFiniteError, match="sigma_e"):
         measure_sigmas(good, torch.ones(3, 4), good)
     with pytest.raises(NonFiniteError, match="at least two"):
-        measure_sigmas(good[:0], good[:0], good)
+        measure_sigmas(good[:0], good[:0], good[:0])
 
 
 def test_doubling_sigma_halves_the_scores():

@@ -265,7 +265,7 @@ def test_imposed_maps_and_masks():
 
 def test_states_that_do_not_fit_are_refused():
     states = World().states()
-    with pytest.raises(ValueError, match="teacher_targets must have 16 rows.*got 15"):
+    with pytest.raises((ValueError, TypeError), match="teacher_targets"):  # TypeError: jaxtyping was quicker
         replace(states, teacher_targets=states.teacher_targets[1:])
     with pytest.raises(ValueError, match="every example needs a student position"):
         replace(states, student_lengths=[13, 0, 0])

@@ -109,7 +109,7 @@ class _SummaryKL(torch.autograd.Function):
         loss = negentropy - (e * hidden).sum(1) / tau + done.logsumexp
         ctx.save_for_backward(done.expected_head.sub_(e).div_(tau))
         assert done.correct is not None
-        correct = done.correct.sum()
+        correct = done.correct.sum().to(loss)
         ctx.mark_non_differentiable(correct)
         return loss.sum(), correct
 
@@ -127,7 +127,7 @@ def summary_kl(
     targets: Int[Tensor, " teacher"],
     temperature: float,
     bias: Float[Tensor, " vocab_t"] | None = None,
-) -> tuple[Float[Tensor, ""], Int[Tensor, ""]]:
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Σ_j KL(teacher_j ‖ softmax((W h_j + b)/τ)), and at how many positions the target is the argmax of W h_j + b.
 
     Only `hidden` gets a gradient: (Σ_v softmax(v) W[v] − e_j)/τ. Not multiplied by τ², not divided.

@@ -130,8 +130,8 @@ def dskd_cma(
     summary: TeacherSummary | None = None,
     matching: Matching | None = None,
     kappa: float = 1.0,
-    masks: Sequence[Bool[Tensor, "student teacher"]] | None = None,
-    maps: Sequence[Float[Tensor, "student teacher"]] | None = None,
+    masks: Sequence[Bool[Tensor, "_ _"]] | None = None,
+    maps: Sequence[Float[Tensor, "_ _"]] | None = None,
     reduction: Reduction = "mean",
 ) -> LossTerms:
     """L = (1 − λ) L_ce + λ (L_t2s_ce + L_t2s_kd + L_s2t_kd) [+ κ L_kq], λ = `kd_rate`; see methods.md for each term.
