@@ -194,6 +194,10 @@ class MapStore:
         """The index as a DataFrame, one row a map, columns as in ``SCHEMA``; lists are numpy arrays."""
         return self._table.to_pandas()
 
+    def column(self, name: str) -> list[Any]:
+        """One column of the index, a value a map: what a list of maps needs, without the lists of tokens."""
+        return self._table[name].to_pylist()
+
     @property
     def provenance(self) -> dict[str, Any]:
         """How the maps were made, as the writer was told."""

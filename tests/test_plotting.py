@@ -200,8 +200,8 @@ def test_difference_is_centred_on_zero():
 
 def test_long_maps_are_cut_at_the_same_text_and_say_so():
     amap = long_map(100, 50)
-    note = "cut: first 40 of 100 student and 20 of 50 teacher targets shown"
-    assert View.of(amap, 40) == View(40, 20, note)
+    note = "cut: student targets 0–39 of 100, teacher targets 0–19 of 50"
+    assert View.of(amap, 40) == View(slice(0, 40), slice(0, 20), note)
     gold = span_gold("an example", amap.text, amap.student, amap.teacher, ("", ""))
     ax = attention_heatmap(amap, gold=gold, max_tokens=40)
     assert np.asarray(ax.collections[0].get_array()).size == 40 * 20
@@ -209,6 +209,18 @@ def test_long_maps_are_cut_at_the_same_text_and_say_so():
     assert labels(ax.get_yticklabels())[-1] == "t39"
     assert ax.get_ylabel() == "student targets (100) ↓"
     assert View.of(long_map(160, 160), 160).note == ""
+
+
+def test_a_window_keeps_the_marks_and_scores_of_the_whole_map():
+    ax = attention_heatmap(make_map(), gold=GOLD, window=((1, 3), (0, 2)))
+    np.testing.assert_array_equal(np.asarray(ax.collections[0].get_array()).reshape(2, 2), T2S[1:3, :2])
+    assert labels(ax.get_yticklabels()) == ["s␣", "sat"]
+    assert marked(ax, "miss") == {(1, 1)}  # row 1's heaviest cell is outside, at column 2
+    assert outlined(ax, "possible") == {(0, 0)}
+    assert "top-1 0.50 sure" in words(ax)
+    assert "student targets 1–2 of 4, teacher targets 0–1 of 4" in words(ax)
+    with pytest.raises(UsageError, match="leaves a map of 4 × 4"):
+        attention_heatmap(make_map(), window=((0, 5), (0, 4)))
 
 
 def test_the_figure_grows_with_the_tokens():

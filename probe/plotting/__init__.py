@@ -21,7 +21,7 @@ from probe.gold import Gold
 from probe.measures import TIE, heaviest_shares
 from probe.metrics import MapScore, by_rows, gold_cells, score_map
 from probe.plotting import layers
-from probe.plotting.layout import DPI, Sheet, View, map_title
+from probe.plotting.layout import DPI, Sheet, View, Window, map_title
 
 __all__ = ["attention_heatmap", "difference_heatmap", "map_title", "save_figure"]
 
@@ -42,6 +42,7 @@ def attention_heatmap(
     colorbar: bool = True,
     legend: bool = True,
     max_tokens: int = MAX_TOKENS,
+    window: Window | None = None,
 ) -> Axes:
     """Draw a map: rows are student targets from the top, columns are teacher targets from the left.
 
@@ -57,17 +58,18 @@ def attention_heatmap(
             (circle), possible link (diamond), miss (cross) or nothing to hit (square). Needs ``gold``.
         colorbar, legend: whether they are drawn.
         max_tokens: a side with more is cut where both sides show the same text; the title says so.
+        window: show just these ranges of rows and columns; scores and marks stay those of the whole map.
 
     Returns:
         The axes. Its first collection is the mesh of weights; its tick labels are the tokens as they are drawn.
 
     Raises:
         DataError: the gold is for another text or other tokens.
-        UsageError: ``vmax`` is not positive.
+        UsageError: ``vmax`` is not positive, or the window is empty or leaves the map.
     """
     _check_scale(vmax)
     sure, possible = gold_cells(amap, gold)
-    view = View.of(amap, max_tokens)
+    view = View.of(amap, max_tokens, window)
     if title is None:
         title = map_title(amap, score_map(amap, gold) if score is None and gold is not None else score, view.note)
     sheet = Sheet.of(amap, view, title, ax)

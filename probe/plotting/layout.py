@@ -9,6 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from probe.attention_map import AttentionMap
+from probe.errors import UsageError
 from probe.metrics import MapScore
 from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap
@@ -26,28 +27,48 @@ NARROWEST = 560.0  # what the legend needs
 SUMS = {"t2s": "each student row sums to 1", "s2t": "each teacher column sums to 1"}
 
 
+Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
+
+
 @dataclass(frozen=True)
 class View:
-    """The first ``rows`` student and ``columns`` teacher targets; ``note`` says so when that is not all."""
+    """The student rows and teacher columns that are shown; ``note`` says so when that is not all."""
 
-    rows: int
-    columns: int
-    note: str
+    rows: slice
+    columns: slice
+    note: str = ""
 
     @classmethod
-    def of(cls, amap: AttentionMap, max_tokens: int) -> View:
-        """Everything, or as much as fits in ``max_tokens`` a side when both are cut at the same place in the text."""
+    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None) -> View:
+        """The ``window``; else everything, or the start of the text up to where one side has ``max_tokens``.
+
+        Raises:
+            UsageError: the window is empty or leaves the map.
+        """
         n, m = amap.weights.shape
-        if max(n, m) <= max_tokens:
-            return cls(n, m, "")
-        axes = (amap.student, amap.teacher)
-        end = min(axis.spans[max_tokens][0] for axis in axes if len(axis) > max_tokens)
-        rows, columns = (max(1, min(max_tokens, sum(start < end for start, _ in axis.spans))) for axis in axes)
-        return cls(rows, columns, f"cut: first {rows} of {n} student and {columns} of {m} teacher targets shown")
+        if window is None:
+            window = _beginning(amap, max_tokens)
+        (top, bottom), (left, right) = window
+        if not (0 <= top < bottom <= n and 0 <= left < right <= m):
+            raise UsageError(f"the window {window} is empty or leaves a map of {n} × {m} targets.")
+        if (bottom - top, right - left) == (n, m):
+            return cls(slice(n), slice(m))
+        note = f"cut: student targets {top}–{bottom - 1} of {n}, teacher targets {left}–{right - 1} of {m}"
+        return cls(slice(top, bottom), slice(left, right), note)
 
     @property
     def cells(self) -> tuple[slice, slice]:
-        return slice(self.rows), slice(self.columns)
+        return self.rows, self.columns
+
+
+def _beginning(amap: AttentionMap, max_tokens: int) -> Window:
+    n, m = amap.weights.shape
+    if max(n, m) <= max_tokens:
+        return (0, n), (0, m)
+    axes = (amap.student, amap.teacher)
+    end = min(axis.spans[max_tokens][0] for axis in axes if len(axis) > max_tokens)
+    rows, columns = (max(1, min(max_tokens, sum(start < end for start, _ in axis.spans))) for axis in axes)
+    return (0, rows), (0, columns)
 
 
 @dataclass(frozen=True)
@@ -75,8 +96,8 @@ class Sheet:
     def of(cls, amap: AttentionMap, view: View, title: str, ax: Axes | None) -> Sheet:
         known = glyphs()
         rows, columns = (
-            tuple(elide(readable(token, known), LABEL_COLUMNS) for token in axis.tokens[:count])
-            for axis, count in ((amap.student, view.rows), (amap.teacher, view.columns))
+            tuple(elide(readable(token, known), LABEL_COLUMNS) for token in axis.tokens[part])
+            for axis, part in ((amap.student, view.rows), (amap.teacher, view.columns))
         )
         cell = _cell_size(ax, len(rows), len(columns))
         room = int((max(cell * len(columns), NARROWEST - RIGHT - 90) + 90) / (0.602 * SUBTITLE))

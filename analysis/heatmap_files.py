@@ -1,0 +1,161 @@
+"""The files of a heatmap export: their names, and the journal by which an export is resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+
+import pandas as pd
+
+from probe import __version__
+from probe.attention_map import AttentionMap, MapStore
+from probe.files import atomic_file, disk_errors, sha256_of
+from probe.gold import Gold
+from probe.tables import write_csv
+
+MANIFEST = "manifest.csv"
+JOURNAL = ".journal.jsonl"
+SCHEMA_VERSION = 1
+NAME_LENGTH = 60  # of the example's part of a file name
+IDENTITY = ("example_id", "checkpoint", "direction", "method", "normalisation")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A map to draw: its row in the store, the file's name, its gold, and the hash of all that decides the picture."""
+
+    row: int
+    file: str
+    gold: Gold | None
+    source: str
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A line of the manifest; scores are None without gold or where no position counts."""
+
+    file: str
+    example_id: str
+    category: str
+    checkpoint: str
+    method: str
+    direction: str
+    normalisation: str
+    n_student: int
+    n_teacher: int
+    top1_sure: float | None
+    top1_possible: float | None
+    gold_mass_sure: float | None
+    gold_mass_possible: float | None
+    chunk_accuracy: float | None
+    reciprocal_rank: float | None
+    n_positions: int | None
+    n_tied: int | None
+    source: str
+    sha256: str
+
+
+def file_names(store: MapStore, suffix: str) -> list[str]:
+    """A file name for each map: safe on any file system, unique, the same whichever maps are chosen.
+
+    ``example--checkpoint--direction.png``; where that is not the whole truth (other characters in an id, a long one,
+    a second normalisation, two names that differ in case) eight digits of a hash tell the maps apart.
+    """
+    identities = list(zip(*(store.column(name) for name in IDENTITY), strict=True))
+    plain = ["--".join(_slug(part) for part in identity[:3]) for identity in identities]
+    times = Counter(name.casefold() for name in plain)
+    names = []
+    for name, identity in zip(plain, identities, strict=True):
+        if times[name.casefold()] > 1 or name != "--".join(identity[:3]):
+            name += "--" + hashlib.sha256(repr(identity).encode()).hexdigest()[:8]
+        names.append(f"{name}.{suffix}")
+    return names
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._-")[:NAME_LENGTH] or "_"
+
+
+def source_hash(amap: AttentionMap, gold: Gold | None, suffix: str) -> str:
+    """Sixteen digits that change whenever the picture would: the map, its gold, the format, the versions."""
+    parts = [getattr(amap, field.name) for field in dataclasses.fields(amap) if field.name != "weights"]
+    links = (sorted(gold.sure), sorted(gold.possible)) if gold else None
+    text = repr((parts, links, suffix, __version__, version("matplotlib"), SCHEMA_VERSION))
+    return hashlib.sha256(text.encode("utf-8", "backslashreplace") + amap.weights.tobytes()).hexdigest()[:16]
+
+
+class Folder:
+    """The directory of an export: every finished file is noted in a journal, so that nothing is drawn twice.
+
+    Used as a context manager. The manifest is written by :meth:`finish`; after an error or an interruption the journal
+    still knows the finished files. A directory that was made for nothing is removed.
+    """
+
+    def __init__(self, path: Path, *, resume: bool) -> None:
+        self.path, self._resume = path, resume
+        self._known: dict[str, Drawn] = {}
+
+    def __enter__(self) -> Folder:
+        with disk_errors(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._known = _read_journal(self.path / JOURNAL) if self._resume else {}
+            self._journal = open(self.path / JOURNAL, "a" if self._known else "w", encoding="utf-8")  # noqa: SIM115
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._journal.close()
+        if (self.path / JOURNAL).stat().st_size == 0:
+            with contextlib.suppress(OSError):  # the directory holds something else
+                (self.path / JOURNAL).unlink()
+                self.path.rmdir()
+
+    def kept(self, job: Job) -> Drawn | None:
+        """The line of a file that is there, unaltered, and would come out the same; else None."""
+        found = self._known.get(job.file)
+        if found is None or found.source != job.source or not (self.path / job.file).is_file():
+            return None
+        return found if sha256_of(self.path / job.file) == found.sha256 else None
+
+    def note(self, drawn: Drawn) -> None:
+        """Write a finished file into the journal."""
+        with disk_errors(self.path / JOURNAL):
+            self._journal.write(_line(drawn))
+            self._journal.flush()
+
+    def finish(self, done: Iterable[Drawn]) -> None:
+        """Write the manifest of all files of this run, and a journal without what is gone."""
+        done = list(done)
+        self._journal.close()
+        columns = [field.name for field in dataclasses.fields(Drawn)]
+        frame = pd.DataFrame([dataclasses.astuple(drawn) for drawn in done], columns=columns)
+        frame = frame.astype({"n_positions": "Int64", "n_tied": "Int64"})
+        write_csv(frame.assign(schema_version=SCHEMA_VERSION), self.path / MANIFEST)
+        others = {name: drawn for name, drawn in self._known.items() if (self.path / name).is_file()}
+        with atomic_file(self.path / JOURNAL) as part:
+            part.write_text("".join(map(_line, (others | {d.file: d for d in done}).values())), encoding="utf-8")
+
+
+def _line(drawn: Drawn) -> str:
+    return json.dumps(dataclasses.asdict(drawn)) + "\n"
+
+
+def _read_journal(path: Path) -> dict[str, Drawn]:
+    """The files that a journal knows; a line that was cut off by a crash is a file to draw again."""
+    known: dict[str, Drawn] = {}
+    if path.is_file():
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, TypeError):
+                drawn = Drawn(**json.loads(line))
+                known[drawn.file] = drawn
+    return known
