@@ -111,9 +111,9 @@ def _detached(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:
     """A copy in the storage type, so that the model in training keeps its precision."""
-    copy = type(model)(type(model.config).from_dict(model.config.to_dict()))
+    copy: Any = type(model)(type(model.config).from_dict(model.config.to_dict()))
     copy.load_state_dict(model.state_dict())
-    return copy.to(dtype)
+    return copy.to(dtype=dtype)  # type: ignore[call-overload, arg-type]
 
 
 def load_checkpoint(directory: Path | str, *, verify: bool = True) -> Checkpoint:

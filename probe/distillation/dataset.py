@@ -41,7 +41,7 @@ class PairedBatch:
 
 
 def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> SideBatch:
-    """Pad the model inputs (all ids but the last); with ``whole_text`` every position counts, not the response alone."""
+    """Pad the model inputs (all ids but the last); with ``whole_text`` every position counts, not just responses."""
     width = max(len(side.ids) for side in sides) - 1
     ids = torch.zeros(len(sides), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
@@ -56,8 +56,15 @@ def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> S
         inputs.append(sequence[start:-1])
         targets.append(sequence[start + 1 :])
         lengths.append(end - start)
-    flat = [torch.cat(parts) for parts in (rows, places, inputs, targets)]
-    return SideBatch(ids, mask, *flat, tuple(lengths))
+    return SideBatch(
+        ids=ids,
+        attention_mask=mask,
+        rows=torch.cat(rows),
+        places=torch.cat(places),
+        inputs=torch.cat(inputs),
+        targets=torch.cat(targets),
+        lengths=tuple(lengths),
+    )
 
 
 def paired_batch(pairs: Sequence[PairedTokens], *, whole_text: bool = False) -> PairedBatch:
@@ -101,7 +108,7 @@ def training_examples(config: TrainConfig) -> tuple[list[Example], list[Example]
     first = files[0]
     if len(first) <= config.held_out:
         raise DataError(
-            f"{config.data[0]}: {len(first)} examples, of which held_out={config.held_out} are to be kept for measuring; "
+            f"{config.data[0]}: {len(first)} examples, of which held_out={config.held_out} are kept for measuring; "
             "none is left to train on. Lower held_out."
         )
     held_out = first[len(first) - config.held_out :]

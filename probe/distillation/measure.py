@@ -57,7 +57,8 @@ def span_accuracy(
         weights = torch.softmax(attention_scores(query, key), dim=-1)
         heaviest = (weights >= weights.amax(dim=1, keepdim=True) - TIE).double()
         credit = heaviest / heaviest.sum(dim=1, keepdim=True)
-        sure, possible = (_mask(links, weights) for links in span_links(pair.student.axis.spans, pair.teacher.axis.spans))
+        links = span_links(pair.student.axis.spans, pair.teacher.axis.spans)
+        sure, possible = (_mask(kind, weights) for kind in links)
         sums += torch.stack([(credit * sure).sum(), (credit * possible).sum(), (weights.double() * possible).sum()])
         rows += len(weights)
     share = (sums / max(rows, 1)).tolist()
@@ -99,10 +100,40 @@ def classifier_accuracy(
         return float(key_query_loss(classifier, test_q, test_k).accuracy)
 
 
+def energy_distance(
+    query: Float[Tensor, "student d_key"], key: Float[Tensor, "teacher d_key"], *, seed: int = 0, most: int = 2000
+) -> float:
+    """2 E‖q − k‖ − E‖q − q'‖ − E‖k − k'‖, at least 0, and 0 only for equal distributions; in units of a key's entries.
+
+    Székely and Rizzo's statistic over at most ``most`` positions of each side, drawn without replacement; pairs of a
+    position with itself do not count.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    q, k = (v[torch.randperm(len(v), generator=generator)[:most]].detach() for v in (query, key))
+    within = [torch.cdist(v, v).sum() / (len(v) * (len(v) - 1)) for v in (q, k)]
+    return float(2 * torch.cdist(q, k).mean() - within[0] - within[1])
+
+
+@dataclass(frozen=True)
+class KeyQueryGap:
+    """How far queries are from keys: a held-out classifier's accuracy (0.5 = alike), energy distance, mean norms."""
+
+    classifier_accuracy: float
+    energy_distance: float
+    query_norm: float
+    key_norm: float
+
+
 def key_query_gap(
     pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float, *, seed: int = 0
-) -> float:
-    """:func:`classifier_accuracy` over all response positions of ``pairs``."""
+) -> KeyQueryGap:
+    """The gap over all response positions of ``pairs``."""
     with torch.no_grad():
         sides = [pair_keys_queries(pair, tables, attention, sigma_k) for pair in pairs]
-    return classifier_accuracy(torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides]), seed=seed)
+    query, key = torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides])
+    return KeyQueryGap(
+        classifier_accuracy(query, key, seed=seed),
+        energy_distance(query, key, seed=seed),
+        float(query.norm(dim=1).mean()),
+        float(key.norm(dim=1).mean()),
+    )

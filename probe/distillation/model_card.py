@@ -19,12 +19,9 @@ def model_card(setup: Setup, metrics: dict[str, Any]) -> str:
         f"| {key.removeprefix('held_out_')} | {_cell(before.get(key.removeprefix('held_out_')))} | {_cell(value)} |"
         for key, value in numbers.items()
     ]
-    gap = metrics.get("key_query")
-    if gap:
-        rows.append(
-            f"| held-out key-query classifier accuracy | {gap['classifier_accuracy_before']:.4f} "
-            f"| {gap['classifier_accuracy_after']:.4f} |"
-        )
+    gap: dict[str, float] = metrics.get("key_query") or {}
+    for name in ("classifier_accuracy", "energy_distance", "query_norm", "key_norm") if gap else ():
+        rows.append(f"| key-query gap: {name} | {_cell(gap[f'{name}_before'])} | {_cell(gap[f'{name}_after'])} |")
     return "\n".join(
         [
             f"# {config.name}",
@@ -36,7 +33,7 @@ def model_card(setup: Setup, metrics: dict[str, Any]) -> str:
             "",
             *(f"- `{_shown(path)}`" for path in config.data),
             *([f"- {config.data_licence}"] if config.data_licence else []),
-            f"- the last {config.held_out} examples of the first file are held out; the numbers below are measured on them",
+            f"- the last {config.held_out} examples of the first file are held out: the numbers below are theirs",
             "",
             "## Numbers on held-out text",
             "",

@@ -96,7 +96,7 @@ def restore_training_state(trained: Trained, optimiser: torch.optim.Optimizer, s
             raise DamagedError(f"training state: {name}: wanted shape {tuple(parameter.shape)}, found {found}.")
         with torch.no_grad():
             parameter.copy_(saved)
-        moments = {key: state[f"{key}/{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq") if f"{key}/{name}" in state}
-        if moments:
-            optimiser.state[parameter] = moments
+        moments = {key: state.get(f"{key}/{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
+        if moments["step"] is not None:
+            optimiser.state[parameter] = {key: value.clone() for key, value in moments.items() if value is not None}
     torch.set_rng_state(state["random"])

@@ -67,7 +67,8 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
     pairs = [list(pairer.encode(part)) for part in (training, held_out)]
     report(f"{len(training)} training and {len(held_out)} held-out examples")
     attention = discriminator = teacher = normalisation = None
-    student_dim, teacher_dim = student.get_input_embeddings().weight.shape[1], teacher_embeddings.shape[1]
+    student_table: Tensor = student.get_input_embeddings().weight  # type: ignore[assignment]
+    student_dim, teacher_dim = student_table.shape[1], teacher_embeddings.shape[1]
     if config.method != "sft":
         teacher = _frozen_teacher(config, teacher_directory, teacher_embeddings, [*pairs[0], *pairs[1]], report)
         normalisation = calibrate(pairs[0][: config.calibration], teacher)
@@ -81,7 +82,7 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
         teacher=config.teacher,
         student_dim=student_dim,
         teacher_dim=teacher_dim,
-        student_vocabulary=len(student.get_input_embeddings().weight),
+        student_vocabulary=len(student_table),
         teacher_vocabulary=len(teacher_embeddings),
         student_tokenizer=pairer.student_fingerprint,
         teacher_tokenizer=pairer.teacher_fingerprint,

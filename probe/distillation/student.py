@@ -86,7 +86,7 @@ def new_student(config: TrainConfig, tokenizer: PreTrainedTokenizerFast, table: 
     )
     if table is not None:
         with torch.no_grad():
-            model.get_input_embeddings().weight.copy_(table)
+            model.get_input_embeddings().weight.copy_(table)  # type: ignore[operator, union-attr]
     return model
 
 

@@ -122,7 +122,7 @@ class TeacherCache:
             states.update({key: tensors[key] for key in shard.keys if key in wanted})
         for key, length in wanted.items():
             if states[key].shape[0] != length:
-                raise DamagedError(f"teacher cache: {length} positions wanted, {states[key].shape[0]} stored for {key}.")
+                raise DamagedError(f"teacher cache: {key}: wanted {length} positions, found {states[key].shape[0]}.")
         return states
 
 

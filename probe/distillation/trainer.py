@@ -13,29 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 
 from probe import cli
 from probe.checkpoint import save_checkpoint
 from probe.config import TrainConfig, read_recipe
 from probe.distillation.dataset import batch_order
 from probe.distillation.losses import LossTerms
-from probe.distillation.measure import key_query_gap, span_accuracy
+from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
 from probe.distillation.model_card import model_card
-from probe.distillation.optimisation import (
-    parameter_groups,
-    restore_training_state,
-    set_rates,
-    training_state,
-)
+from probe.distillation.optimisation import parameter_groups, set_rates
+from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.steps import StepLoss, cma_loss, sft_loss
-from probe.errors import DamagedError, NonFiniteError, UsageError
-from probe.files import atomic_file, sha256_of, write_json
+from probe.errors import NonFiniteError, UsageError
 from probe.tokenization import PairedTokens
-
-Curve = list[dict[str, float]]
 
 EXAMPLES = """
   python -m probe train probe/recipes/sft.yaml --out checkpoints/sft
@@ -67,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _summary(metrics: dict[str, Any]) -> str:
     plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float, str))}
-    return "\n".join(f"  {key}: {value:.4g}" if isinstance(value, float) else f"  {key}: {value}" for key, value in plain.items())
+    return "\n".join(f"  {k}: {v:.4g}" if isinstance(v, float) else f"  {k}: {v}" for k, v in plain.items())
 
 
 def train(
@@ -84,10 +75,10 @@ def train(
     state_directory = out.with_name(out.name + ".training")
     optimiser = torch.optim.AdamW(parameter_groups(setup.trained, config))
     torch.manual_seed(config.seed)
-    first, curve = 0, []
+    first, curve = 0, Curve()
     before = measure(setup)
     if resume:
-        first, curve = _resume(setup, optimiser, state_directory)
+        first, curve = resume_state(setup, optimiser, state_directory)
         report(f"resumed at step {first}")
     started = time.monotonic()
     step_loss = _step_loss(setup)
@@ -104,7 +95,7 @@ def train(
             entry = measure(setup)
             curve[-1].update({f"held_out_{k}": v for k, v in entry.items()})
             report(f"step {step + 1}: held-out " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items()))
-            _save_state(setup, optimiser, state_directory, step + 1, curve)
+            save_state(setup, optimiser, state_directory, step + 1, curve)
     metrics = _publish(setup, out, before, curve)
     shutil.rmtree(state_directory, ignore_errors=True)
     return metrics
@@ -149,7 +140,8 @@ def _held_out_loss(setup: Setup) -> dict[str, float]:
     names = ["ce", "student_correct"]
     if setup.normalisation is not None:
         names += ["t2s_ce", "t2s_kd", "s2t_kd", "t2s_correct"]
-    return {name.replace("_correct", "_accuracy"): float(sum(getattr(t, name) for t in all_terms)) / targets for name in names}
+    sums = {name: float(sum(getattr(terms, name) for terms in all_terms)) for name in names}
+    return {name.replace("_correct", "_accuracy"): value / targets for name, value in sums.items()}
 
 
 def measure(setup: Setup) -> dict[str, float]:
@@ -179,44 +171,6 @@ def _log_line(entry: dict[str, float], steps: int, seconds: float) -> str:
     return f"step {entry['step']:.0f}/{steps}: {numbers} ({seconds:.0f} s)"
 
 
-def _save_state(
-    setup: Setup, optimiser: torch.optim.Optimizer, directory: Path, step: int, curve: Curve
-) -> None:
-    """Weights and moments under a name of their own, then the small file that points at them: always one whole state."""
-    file = directory / f"state-{step:07d}.safetensors"
-    with atomic_file(file) as part:
-        save_file(training_state(setup.trained, optimiser), part)
-    pointer = {
-        "step": step,
-        "file": file.name,
-        "sha256": sha256_of(file),
-        "settings": setup.config.as_dict(),
-        "curve": curve,
-    }
-    write_json(directory / "state.json", pointer)
-    for old in directory.glob("state-*.safetensors"):
-        if old != file:
-            old.unlink()
-
-
-def _resume(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path) -> tuple[int, Curve]:
-    pointer = directory / "state.json"
-    if not pointer.is_file():
-        return 0, []
-    try:
-        saved = json.loads(pointer.read_text(encoding="utf-8"))
-        file, digest, step, curve, settings = (saved[k] for k in ("file", "sha256", "step", "curve", "settings"))
-        if settings != setup.config.as_dict():
-            changed = sorted(k for k in settings if settings[k] != setup.config.as_dict().get(k))
-            raise UsageError(f"{directory} was begun with other settings ({', '.join(changed)}); use them, or delete it.")
-        if not (directory / file).is_file() or sha256_of(directory / file) != digest:
-            raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")
-        restore_training_state(setup.trained, optimiser, load_file(directory / file))
-    except (ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise DamagedError(f"{directory}: the saved state cannot be read ({error}); delete it to start again.") from error
-    return step, curve
-
-
 def _publish(setup: Setup, out: Path, before: dict[str, float], curve: Curve) -> dict[str, Any]:
     """Measure, write the model card, and save the checkpoint."""
     metrics: dict[str, Any] = {f"held_out_{key}": value for key, value in measure(setup).items()}
@@ -224,12 +178,8 @@ def _publish(setup: Setup, out: Path, before: dict[str, float], curve: Curve) ->
     metrics["curve"] = curve
     trained = setup.trained
     if trained.attention is not None and setup.normalisation is not None and setup.held_out:
-        metrics["key_query"] = {
-            "classifier_accuracy_before": key_query_gap_at_start(setup),
-            "classifier_accuracy_after": key_query_gap(
-                setup.held_out, setup.tables, trained.attention, setup.normalisation.sigma_k  # type: ignore[arg-type]
-            ),
-        }
+        after = key_query_gap(setup.held_out, setup.tables, trained.attention, setup.normalisation.sigma_k)  # type: ignore[arg-type]
+        metrics["key_query"] = before_and_after(key_query_gap_at_start(setup), after)
     save_checkpoint(
         out,
         setup.checkpoint,
@@ -244,7 +194,13 @@ def _publish(setup: Setup, out: Path, before: dict[str, float], curve: Curve) ->
     return metrics
 
 
-def key_query_gap_at_start(setup: Setup) -> float:
+def before_and_after(before: KeyQueryGap, after: KeyQueryGap) -> dict[str, float]:
+    """Both gaps, flat: ``classifier_accuracy_before``, ``classifier_accuracy_after``, …"""
+    gaps = {"before": asdict(before), "after": asdict(after)}
+    return {f"{name}_{when}": gap[name] for name in asdict(before) for when, gap in gaps.items()}
+
+
+def key_query_gap_at_start(setup: Setup) -> KeyQueryGap:
     """The gap with the projectors as they were at the first step: the same seed gives them again."""
     from probe.attention import CrossModelAttention
 

@@ -1,0 +1,59 @@
+"""The state of an unfinished run on disk: always one whole state, never a half one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from probe.distillation.optimisation import restore_training_state, training_state
+from probe.distillation.setup import Setup
+from probe.errors import DamagedError, UsageError
+from probe.files import atomic_file, sha256_of, write_json
+
+Curve = list[dict[str, float]]
+
+
+def save_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path, step: int, curve: Curve) -> None:
+    """Write weights and moments under a name of their own, then the small file that points at them."""
+    file = directory / f"state-{step:07d}.safetensors"
+    with atomic_file(file) as part:
+        save_file(training_state(setup.trained, optimiser), part)
+    pointer = {
+        "step": step,
+        "file": file.name,
+        "sha256": sha256_of(file),
+        "settings": setup.config.as_dict(),
+        "curve": curve,
+    }
+    write_json(directory / "state.json", pointer)
+    for old in directory.glob("state-*.safetensors"):
+        if old != file:
+            old.unlink()
+
+
+def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path) -> tuple[int, Curve]:
+    """Put the saved state back; returns the steps done and the curve so far, (0, []) where nothing was saved.
+
+    Raises:
+        UsageError: the run was begun with other settings.
+        DamagedError: the state is missing, altered or does not fit.
+    """
+    pointer = directory / "state.json"
+    if not pointer.is_file():
+        return 0, []
+    try:
+        saved = json.loads(pointer.read_text(encoding="utf-8"))
+        file, digest, step, curve, begun = (saved[k] for k in ("file", "sha256", "step", "curve", "settings"))
+        settings = setup.config.as_dict()
+        if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
+            raise UsageError(f"{directory} was begun with another {', '.join(changed)}; set it so, or delete it.")
+        if not (directory / file).is_file() or sha256_of(directory / file) != digest:
+            raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")
+        restore_training_state(setup.trained, optimiser, load_file(directory / file))
+    except (ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+        raise DamagedError(f"{directory}: cannot read the saved state ({error}); delete it to start again.") from error
+    return step, curve
