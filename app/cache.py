@@ -61,7 +61,7 @@ def examples(source: Source, checkpoint: str, direction: str, normalisation: str
     return _examples(source, source.store_digest, source.gold_digest, checkpoint, direction, normalisation)
 
 
-@st.cache_data(max_entries=64, show_spinner="Scoring the maps …")
+@st.cache_data(max_entries=64, show_spinner=False)
 def _examples(
     _source: Source, store_digest: str, gold_digest: str, checkpoint: str, direction: str, normalisation: str
 ) -> pd.DataFrame:

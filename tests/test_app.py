@@ -34,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def page(monkeypatch: pytest.MonkeyPatch):
     def open_page(*arguments: object, **query: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
-        test = AppTest.from_file(str(ROOT / "app/main.py"), default_timeout=120)
+        test = AppTest.from_file(str(ROOT / "app/page.py"), default_timeout=120)
         for name, value in query.items():
             test.query_params[name] = value
         return test.run()
@@ -161,7 +161,7 @@ def test_no_torch_no_models_no_tokenizer(store):
     code = (
         "import sys; from streamlit.testing.v1 import AppTest\n"
         f"sys.argv = ['main.py', '--maps', {str(store[0])!r}, '--gold', {str(store[1])!r}]\n"
-        f"test = AppTest.from_file({str(ROOT / 'app/main.py')!r}, default_timeout=120).run()\n"
+        f"test = AppTest.from_file({str(ROOT / 'app/page.py')!r}, default_timeout=120).run()\n"
         "assert not test.exception and test.metric\n"
         "heavy = {'torch', 'transformers', 'tokenizers', 'matplotlib', 'probe.models', 'probe.tokenization'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"

@@ -217,7 +217,7 @@ def test_the_dashboard_says_what_is_wrong(words: str, says: str, room: Path, mon
     flip("flipped/index.parquet")(room)
     write("broken.jsonl", "{\n")(room)
     monkeypatch.setattr(sys, "argv", ["app/main.py", *fill(words, room)])
-    page = AppTest.from_file(str(ROOT / "app/main.py"), default_timeout=120).run()
+    page = AppTest.from_file(str(ROOT / "app/page.py"), default_timeout=120).run()
     elements = [*page.error, *page.warning, *page.markdown, *page.code, *page.info]
     shown = " ".join(str(element.value) for element in elements)
     assert not page.exception
