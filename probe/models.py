@@ -151,7 +151,7 @@ def _convert(alias: str, source: PackagedModel, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{alias}.", dir=target.parent))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+        tokenizer: Any = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
         model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
         cost = bits_per_byte(model, tokenizer, SANITY_TEXT)
         if not cost <= source.bits_per_byte:
@@ -186,17 +186,21 @@ def bits_per_byte(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, te
     ids = tokenizer(text, return_tensors="pt", add_special_tokens=False)["input_ids"]
     logits = model(input_ids=ids).logits[0, :-1].float()
     nats = torch.nn.functional.cross_entropy(logits, ids[0, 1:], reduction="sum").item()
-    return nats / math.log(2) / (len(text.encode()) - len(tokenizer.decode(ids[0, :1]).encode()))
+    return nats / math.log(2) / (len(text.encode()) - len(str(tokenizer.decode(ids[0, :1])).encode()))
 
 
 def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
     """The fast tokenizer of a model directory; a slow one has no offsets, so no spans, and is an error."""
-    from transformers import AutoTokenizer, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     path = Path(path)
-    # AutoTokenizer rebuilds some families (Qwen2, Llama) by their own recipe, which changes a tokenizer that differs.
-    exact = (path / "tokenizer.json").is_file()
-    loader = PreTrainedTokenizerFast if exact else AutoTokenizer
+    loader: Any = PreTrainedTokenizerFast
+    # AutoTokenizer rebuilds some families (Qwen2, Llama) by their own recipe, which changes a tokenizer that differs;
+    # and importing it takes a second.
+    if not (path / "tokenizer.json").is_file():
+        from transformers import AutoTokenizer
+
+        loader = AutoTokenizer
     try:
         tokenizer = loader.from_pretrained(path, trust_remote_code=False, local_files_only=True)
     except Exception as error:
@@ -216,7 +220,8 @@ def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> P
     path = Path(path)
     check_safe(path)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        loader: Any = AutoModelForCausalLM  # its annotations do not know output_loading_info
+        model, info = loader.from_pretrained(
             path, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True,
             output_loading_info=True, ignore_mismatched_sizes=True,  # so that both shapes can be named below
         )
