@@ -15,6 +15,7 @@ from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap
 
 LABEL_COLUMNS = 16  # longer tokens are elided
+TEXT_COLUMNS = 90  # so is a longer text, in the title
 DPI = 110  # at the smallest cell a label is 11 pixels high
 CELL = (12.0, 22.0)  # points
 FONT = (5.0, 10.0)
@@ -152,12 +153,17 @@ def _cell_size(ax: Axes | None, rows: int, columns: int) -> float:
 
 
 def map_title(amap: AttentionMap, score: MapScore | None = None, note: str = "") -> str:
-    """The lines of a title: the example; how its map was made; what is cut (``note``); the scores."""
+    """The lines of a title: the example; how its map was made; what is cut (``note``); the scores; the text."""
     made = (amap.checkpoint, f"method {amap.method}", f"{amap.direction}: {SUMS[amap.direction]}")
-    lines = [amap.example_id, " · ".join((*made, f"normalisation {amap.normalisation}"))]
+    lines = [_one_line(amap.example_id), " · ".join((*made, f"normalisation {amap.normalisation}"))]
     notes = [note, "the text was truncated before extraction" if amap.truncated else ""]
     lines += [" · ".join(filter(None, notes))] if any(notes) else []
-    return "\n".join(lines + ([_scores(score)] if score is not None else []))
+    lines += [_scores(score)] if score is not None else []
+    return "\n".join([*lines, f"text: {elide(_one_line(amap.text), TEXT_COLUMNS)}"])
+
+
+def _one_line(text: str) -> str:
+    return text.replace("\n", "⏎")
 
 
 def _scores(score: MapScore) -> str:
