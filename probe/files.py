@@ -12,16 +12,23 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from probe.errors import DamagedError, DiskError, UnsafeError
+from probe.errors import DamagedError, DiskError, UnsafeError, UsageError
 
 MANIFEST = "manifest.json"
 
 
 @contextlib.contextmanager
 def disk_errors(place: Path | str) -> Iterator[None]:
-    """Turn an operating-system write error into a :class:`DiskError` that names the place."""
+    """Turn an operating-system write error into a :class:`DiskError` that names the place.
+
+    A file where a directory is to go is a :class:`UsageError`; a pipe that nobody reads is no matter of the disk.
+    """
     try:
         yield
+    except BrokenPipeError:
+        raise
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UsageError(f"cannot write {place}: {error.filename} is a file. Choose another --out.") from error
     except OSError as error:
         raise DiskError(
             f"cannot write {place}: {error.strerror or error}; nothing was left half written. "

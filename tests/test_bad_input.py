@@ -14,7 +14,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,22 @@ from probe import cli
 from probe.__main__ import main as probe_main
 from probe.map_store import MapStore
 from tests import tiny
-from tests.bad_input import CASES, EXTRACT, REPORT, Case, build_room, data, fill, flip, resigned, settings, write
+from tests.bad_input import (
+    CASES,
+    EXTRACT,
+    HEATMAPS,
+    REPORT,
+    SCORE,
+    TRAIN,
+    Case,
+    build_room,
+    data,
+    fill,
+    flip,
+    resigned,
+    settings,
+    write,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -96,22 +111,38 @@ def test_the_table_is_as_long_as_promised() -> None:
 # --- disks that refuse ----------------------------------------------------------------------------
 
 
+def failing_sync(number: int, suffix: str = "") -> Callable[[Path], None]:
+    """For ``probe.files._sync``: fails for files that end in ``suffix``, as when a delayed write meets a full disk."""
+
+    def sync(path: Path) -> None:
+        if suffix in path.name:
+            raise OSError(number, os.strerror(number), str(path))
+
+    return sync
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
 @pytest.mark.parametrize("suffix", [".safetensors", ".parquet", "manifest.json"])
 def test_a_write_that_fails_leaves_nothing(
     number: int, suffix: str, room: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Injected: the sync of a file that ends in ``suffix`` fails, as it does when a delayed write meets a full disk."""
     before = traces(room)
-
-    def sync(path: Path) -> None:
-        if path.name.endswith(suffix) or suffix in path.name:
-            raise OSError(number, os.strerror(number), str(path))
-
-    monkeypatch.setattr("probe.files._sync", sync)
+    monkeypatch.setattr("probe.files._sync", failing_sync(number, suffix))
     code = run(EXTRACT, room)
     assert_refused((os.strerror(number),), code, 6, capsys.readouterr().err)
     assert traces(room) == before
+
+
+@pytest.mark.parametrize("command", [SCORE, REPORT, HEATMAPS + " --limit 1", TRAIN])
+def test_every_command_that_writes_says_when_the_disk_is_full(
+    command: str, room: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = traces(room)
+    monkeypatch.setattr("probe.files._sync", failing_sync(errno.ENOSPC))
+    code = run(command, room)
+    assert_refused(("No space left",), code, 6, capsys.readouterr().err)
+    left = {name for name in traces(room) - before if (room / name).is_file()}
+    assert left <= {"out/png/journal.jsonl"}, "only what --resume goes on from may stay"
 
 
 def test_a_failed_write_keeps_the_earlier_store(
@@ -119,10 +150,7 @@ def test_a_failed_write_keeps_the_earlier_store(
 ) -> None:
     before = {path: path.read_bytes() for path in (room / "maps").iterdir()}
 
-    def sync(path: Path) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device", str(path))
-
-    monkeypatch.setattr("probe.files._sync", sync)
+    monkeypatch.setattr("probe.files._sync", failing_sync(errno.ENOSPC))
     assert run(EXTRACT.replace("out/maps", "maps") + " --overwrite", room) == 6
     assert {path: path.read_bytes() for path in (room / "maps").iterdir()} == before
     MapStore.open(room / "maps").verify()
@@ -233,6 +261,14 @@ def stored(room: Path) -> MapStore:
         sums = amap.weights.sum(axis=1 if amap.direction == "t2s" else 0)
         assert abs(sums - 1).max() < 2e-3
     return store
+
+
+def test_the_good_room_is_good(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every command of the table succeeds where nothing is spoilt: a refusal above has no other reason."""
+    again = EXTRACT.replace("{d}/cma", "{d}/out/run").replace("out/maps", "out/more")
+    for command in (EXTRACT, SCORE, REPORT, HEATMAPS + " --limit 1", TRAIN, again, "verify {d}/out/run"):
+        assert run(command, room) == 0, capsys.readouterr().err
+    assert MapStore.open(room / "out/more").index["checkpoint"].unique().tolist() == ["run"]
 
 
 def test_one_token_output_works(room: Path) -> None:
