@@ -101,11 +101,10 @@ class Side:
         """
         border, joint = len(prompt), prompt + text
         changed: list[Span] = []
-        if not text.isascii():
-            if not self._byte_ids.keys().isdisjoint(ids):
-                offsets = spread_bytes(offsets, [self._byte_ids.get(i) for i in ids], joint, self._normal)
-            if self._backend.normalizer is not None:
-                changed = changed_groups(joint, border, self._normal)
+        if not self._byte_ids.keys().isdisjoint(ids):
+            offsets = spread_bytes(offsets, [self._byte_ids.get(i) for i in ids], joint, self._normal)
+        if not text.isascii() and self._backend.normalizer is not None:
+            changed = changed_groups(joint, border, self._normal)
         first = self._first_of_response(offsets, border, min([border, *(low for low, _ in changed[:1])]))
         offsets = snap(offsets[first:], changed) if changed else offsets[first:]
         if not is_plain(offsets):

@@ -74,11 +74,21 @@ def spread_bytes(
         if byte_of[i] is not None and spans[i][1] - spans[i][0] > 1:
             while end < len(spans) and byte_of[end] is not None and spans[end] == spans[i]:
                 end += 1
-            owners = _owners(text, spans[i], normal)
-            if [owned[0] for owned in owners] == list(byte_of[i:end]):
-                spans[i:end] = [owned[1] for owned in owners]
+            spans[i:end] = _spell(list(byte_of[i:end]), spans[i], _owners(text, spans[i], normal))
         i = end
     return spans
+
+
+def _spell(run: list[int | None], span: Span, owners: Sequence[tuple[int, Span]]) -> list[Span]:
+    """Characters of each byte of a run; where the run cannot be found from end to end of ``span``, all of it.
+
+    A run may begin or end inside one character's expansion: NFKC makes a space and U+0327 of U+00B8.
+    """
+    for skipped in range(len(owners) - len(run) + 1):
+        part = owners[skipped : skipped + len(run)]
+        if part[0][1][0] <= span[0] and part[-1][1][1] >= span[1] and [byte for byte, _ in part] == run:
+            return [characters for _, characters in part]
+    return [span] * len(run)
 
 
 def _owners(text: str, span: Span, normal: Callable[[str], str]) -> list[tuple[int, Span]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -366,9 +367,15 @@ def test_snap_by_hand() -> None:
     assert snap([(2, 2)], [(3, 5)]) == [(2, 2)]
 
 
+def _nfkc(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
 def test_spread_bytes_by_hand() -> None:
     bytes_of = [None, *"é☃".encode()]
     assert spread_bytes([(0, 1), *[(1, 3)] * 5], bytes_of, "aé☃", str) == [(0, 1), *[(1, 2)] * 2, *[(2, 3)] * 3]
+    inside = [None, *"\u0327;".encode()]  # the space of U+00B8 went to the token before
+    assert spread_bytes([(0, 1), *[(0, 2)] * 3], inside, "¸;", _nfkc) == [(0, 1), *[(0, 1)] * 2, (1, 2)]
     wrong = [None, 1, 2, 3, 4, 5]
     assert spread_bytes([(0, 1), *[(1, 3)] * 5], wrong, "aé☃", str) == [(0, 1), *[(1, 3)] * 5], "left as it came"
 
