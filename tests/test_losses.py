@@ -286,6 +286,16 @@ def test_a_loss_that_is_not_finite_names_its_terms():
         sft(torch.full((2, 6), torch.nan), torch.zeros(2, dtype=torch.long), world.head)
 
 
+def test_evaluation_gives_the_same_numbers_without_a_gradient():
+    world = World()
+    trained = world.loss()
+    with torch.no_grad():
+        evaluated = world.loss()
+    assert not evaluated.loss.requires_grad
+    for term in ("loss", "ce", "t2s_ce", "t2s_kd", "s2t_kd", "s2t_correct", "t2s_correct"):
+        close(getattr(evaluated, term), getattr(trained, term).detach())
+
+
 @pytest.mark.parametrize("with_bias", [False, True])
 def test_sft_is_cross_entropy(with_bias):
     hidden, head = torch.randn(7, 4, requires_grad=True), torch.randn(19, 4, requires_grad=True)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
@@ -39,11 +39,11 @@ class TeacherSummary:
 
 @dataclass(frozen=True)
 class HeadPass:
-    """logsumexp of W h / τ + b / τ, e = Σ_v softmax(v) W[v], and whether the given target is the argmax."""
+    """logsumexp of (W h + b)/τ, e = Σ_v softmax(v) W[v] if asked for, and whether the given target is the argmax."""
 
     logsumexp: Float[Tensor, " position"]
-    expected_head: Float[Tensor, "position d"]
-    correct: Tensor | None
+    expected_head: Float[Tensor, "position d"] | None
+    correct: Bool[Tensor, " position"] | None
 
 
 @torch.no_grad()
@@ -53,8 +53,13 @@ def head_pass(
     temperature: float,
     bias: Float[Tensor, " vocab"] | None = None,
     targets: Int[Tensor, " position"] | None = None,
+    *,
+    expectation: bool = True,
 ) -> HeadPass:
-    """One pass over the vocabulary in slices with a running maximum, two products a slice; holds O(tile) logits."""
+    """One pass over the vocabulary in slices with a running maximum; holds one slice of logits.
+
+    Two products a slice, the second of which only `expectation` needs. Never tracked by autograd.
+    """
     n, vocab = len(hidden), len(head)
     scaled = hidden / temperature
     maximum = scaled.new_full((n, 1), -torch.inf)
@@ -74,10 +79,11 @@ def head_pass(
         shrink = (maximum - new_maximum).exp_()
         logits.sub_(new_maximum).exp_()
         total.mul_(shrink).add_(logits.sum(dim=1, keepdim=True))
-        expected.mul_(shrink).addmm_(logits, rows)
+        if expectation:
+            expected.mul_(shrink).addmm_(logits, rows)
         maximum = new_maximum
     correct = None if targets is None else target_logit >= maximum.squeeze(1)
-    return HeadPass((maximum + total.log()).squeeze(1), expected.div_(total), correct)
+    return HeadPass((maximum + total.log()).squeeze(1), expected.div_(total) if expectation else None, correct)
 
 
 def teacher_summary(
@@ -88,6 +94,7 @@ def teacher_summary(
 ) -> TeacherSummary:
     """The summary of teacher positions; `temperature` must be the one the loss is taken at."""
     done = head_pass(hidden, head, temperature, bias)
+    assert done.expected_head is not None
     return TeacherSummary(done.expected_head, (done.expected_head * hidden).sum(1) / temperature - done.logsumexp)
 
 
@@ -105,9 +112,10 @@ class _SummaryKL(torch.autograd.Function):
         targets: Tensor,
         tau: float,
     ) -> tuple[Tensor, Tensor]:
-        done = head_pass(hidden, head, tau, bias, targets)
+        done = head_pass(hidden, head, tau, bias, targets, expectation=ctx.needs_input_grad[0])
         loss = negentropy - (e * hidden).sum(1) / tau + done.logsumexp
-        ctx.save_for_backward(done.expected_head.sub_(e).div_(tau))
+        if done.expected_head is not None:
+            ctx.save_for_backward(done.expected_head.sub_(e).div_(tau))
         assert done.correct is not None
         correct = done.correct.sum().to(loss)
         ctx.mark_non_differentiable(correct)
@@ -132,6 +140,8 @@ def summary_kl(
 
     Only `hidden` gets a gradient: (Σ_v softmax(v) W[v] − e_j)/τ. Not multiplied by τ², not divided.
     """
+    if not torch.is_grad_enabled():
+        hidden = hidden.detach()  # evaluation skips the product that only the gradient needs
     return _SummaryKL.apply(hidden, head, bias, summary.expected_head, summary.negentropy, targets, temperature)
 
 
@@ -205,6 +215,10 @@ def student_side(
     The head and bias get their gradient from the student's own CE and D alone: in t2s logits they are constants, and
     t2s logits are constants in D. Without `t2s_hidden` it is the plain cross-entropy. Sums, not means.
     """
+    if not torch.is_grad_enabled():
+        hidden, head = hidden.detach(), head.detach()
+        bias = None if bias is None else bias.detach()
+        t2s_hidden = None if t2s_hidden is None else t2s_hidden.detach()
     total, sums = _StudentSide.apply(hidden, head, bias, t2s_hidden, targets, terms)
     return StudentSums(total, *sums.unbind())
 
