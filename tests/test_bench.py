@@ -1,0 +1,79 @@
+"""The bench runs at tiny sizes: every point has its row, both sides agree, and nothing here depends on the clock."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests import bench
+from tests.bench_frame import Row, at_least, below, command, in_child, skipped
+from tests.bench_texts import dolly_like
+
+
+def test_rows_say_whether_the_target_is_reached():
+    assert at_least("a", 12, 12, "how") == Row("a", "12", "≥ 12", True, "how")
+    assert at_least("a", 11.94, 12, "how", " x") == Row("a", "11.9 x", "≥ 12 x", False, "how")
+    assert below("a", 2.5e-5, 1e-4, "how").reached and not below("a", 10, 10, "how").reached
+    assert at_least("a", 4321.4, 2000, "how").measured == "4,321"
+    assert skipped("a", "< 3 s", "no Chromium") == Row("a", "-", "< 3 s", None, "not measured: no Chromium")
+
+
+def test_a_failing_command_says_what_it_printed():
+    with pytest.raises(RuntimeError, match="ended with 3.*went wrong"):
+        command(["-c", "import sys; print('went wrong', file=sys.stderr); sys.exit(3)"])
+
+
+def peaks(sizes: list[int]) -> list[float]:
+    """Peaks of processes that hold so many MiB, twice while they are filled."""
+    return [command(["-c", f"x = bytearray({size} << 20); x[:] = b'1' * len(x)"]).peak_mib for size in sizes]
+
+
+def test_memory_is_that_of_the_largest_process():
+    small, large = in_child(peaks, sizes=[1, 100])  # from a small process: a child's peak starts at its parent's size
+    assert small < 120 and 200 < large < 260
+
+
+def test_texts_have_the_lengths_of_dolly_and_are_the_same_every_time():
+    records = dolly_like(400)
+    assert records == dolly_like(400) and len({record["output"] for record in records}) == 400
+    lengths = sorted(len(record["output"]) for record in records)
+    assert 200 < lengths[200] < 280 and lengths[-1] <= 1800 and min(lengths) >= 1
+    assert dolly_like(3) == records[:3]
+
+
+def test_the_step_of_the_bench_has_the_same_loss_on_both_sides():
+    rows = {row.point: row for row in bench.measure("step", quick=True)}
+    assert list(rows) == [f"step, toy: {what}" for what in (
+        "dense / ours, time", "dense / ours, memory", "same loss, deviation")]  # fmt: skip
+    assert rows["step, toy: same loss, deviation"].reached
+
+
+def test_extraction_and_the_dense_pass_make_the_same_maps():
+    rows = bench.measure("extraction", quick=True)
+    assert [row.target for row in rows] == ["≥ 2,000", "< 0.0001"]
+    assert rows[1].reached, rows[1]
+
+
+def test_the_table_and_its_json_have_all_rows(tmp_path, capsys, monkeypatch):
+    def broken(quick):
+        yield below("first", 1, 2, "by hand")
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(bench, "MEASUREMENTS", {"scoring": bench.scoring, "broken": broken})
+    assert bench.main(["--quick", "--json", str(tmp_path / "rows.json")]) == 1
+    rows = json.loads((tmp_path / "rows.json").read_text(encoding="utf-8"))
+    assert [row["point"] for row in rows] == ["scoring 20 maps", "first", "broken"]
+    assert rows[2]["how"] == "not measured: ValueError: no such thing" and rows[2]["reached"] is None
+    printed = capsys.readouterr().out
+    assert all(row["point"] in printed for row in rows) and "1 not measured, 0 short" in printed
+
+
+def test_every_point_of_the_list_is_measured():
+    assert list(bench.MEASUREMENTS) == [
+        "extraction", "extract", "step", "store", "export", "demo", "dashboard", "scoring",
+    ]  # fmt: skip
+
+
+def test_what_a_child_returns_comes_back():
+    assert in_child(bench.textwrap.fill, text="a b", width=1) == "a\nb"
