@@ -11,7 +11,7 @@ from app.view import Window
 
 # Weights run in one hue, gold in another, and outcomes differ by shape: nothing hangs on telling two colours apart.
 WEIGHT_RANGE = ["#f7fafd", "#d6e6f4", "#a6cde4", "#5fa6d1", "#2676b8", "#0b3f7d"]
-GOLD, INK, MISS = "#d97706", "#0f172a", "#b91c1c"
+GOLD, INK, MISS, TEXT = "#d97706", "#0f172a", "#b91c1c", "#334155"
 SHAPES = {"sure": "circle", "possible": "diamond", "miss": "M-.7,-.7L.7,.7M.7,-.7L-.7,.7", "no gold": "square"}
 # The key to the marks, beside the colour legend that the chart draws itself.
 KEY = (
@@ -23,7 +23,7 @@ KEY = (
 )
 FONT = '"Source Code Pro", "DejaVu Sans Mono", "Noto Sans CJK SC", "Noto Color Emoji", monospace'
 LABEL_LIMIT = 110  # pixels of a token's label; longer ones are cut, the tooltip has them whole
-MARGIN = 90  # pixels beside the cells: the axis title and labels of usual length
+MARGIN = 88  # pixels beside the cells: the axis title and labels of usual length
 # Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
     "student_token": "student token",
@@ -41,10 +41,10 @@ SHOW_DATA = alt.TooltipContent("data")
 def chart_size(window: Window, width: int) -> tuple[int, int]:
     """Pixels a cell, and pixels that the whole chart is wide, when it may be ``width`` wide.
 
-    A cell is 11 pixels at least, the smallest whose label can be read (then the chart may be wider), and 28 at most.
+    A cell is 10 pixels at least, the smallest whose label can be read (then the chart may be wider), and 28 at most.
     """
     rows, columns = (stop - start for start, stop in (window.rows, window.columns))
-    step = max(11, min(28, (width - MARGIN) // columns, 900 // rows))
+    step = max(10, min(28, (width - MARGIN) // columns, 900 // rows))
     return step, MARGIN + max(columns * step, 260)  # the title and the colour legend need 260
 
 
@@ -55,7 +55,7 @@ def heatmap(
     *,
     direction: str,
     title: str,
-    subtitle: str,
+    subtitle: Sequence[str],
     vmax: float,
     step: int,
 ) -> alt.LayerChart:
@@ -65,6 +65,7 @@ def heatmap(
         cells: one row a cell; only these rows and columns get a place on the axes.
         student_tokens, teacher_tokens: labels of the whole axes; equal tokens stay apart because places are indices.
         direction: ``t2s`` or ``s2t``, said in the legend and in the tooltip's rank.
+        title, subtitle: a line, and lines, above the map.
         vmax: weight of the darkest colour; the scale starts at 0.
         step: pixels a cell.
     """
@@ -88,20 +89,25 @@ def heatmap(
             width=columns * step,
             height=rows * step,
             autosize=alt.AutoSizeParams(type="pad"),  # width and height are those of the cells, labels come on top
-            title=alt.TitleParams(title, subtitle=subtitle, anchor="start", offset=12),
+            title=alt.TitleParams(title, subtitle=list(subtitle), anchor="start", offset=12),
         )
         .configure_view(strokeWidth=0)
         .configure_mark(aria=False)  # the chart has one text alternative; thousands of cells need none
         .configure_axis(labelFont=FONT, ticks=False, domain=False, labelPadding=4, grid=False)
-        .configure_legend(orient="bottom", direction="horizontal", titleLimit=300, labelLimit=200)
+        .configure_legend(
+            labelColor=TEXT, titleColor=TEXT, orient="bottom", direction="horizontal", titleLimit=300, labelLimit=200
+        )
     )
 
 
 def _axes(data: pd.DataFrame, step: int) -> dict[str, alt.X | alt.Y]:
     look = {"labelOverlap": False, "labelFlush": False, "labelLimit": LABEL_LIMIT, "labelFontSize": min(12, step - 1)}
     columns, rows = data["teacher index"].nunique(), data["student index"].nunique()
-    top = alt.Axis(orient="top", labelAngle=-90, labelExpr="teacher_labels[datum.value]", **look)
-    left = alt.Axis(labelAngle=0, labelExpr="student_labels[datum.value]", **look)
+    look |= {"labelColor": TEXT, "titleColor": TEXT}
+    top = alt.Axis(orient="top", titleAnchor="start", labelAngle=-90, labelExpr="teacher_labels[datum.value]", **look)
+    left = alt.Axis(
+        titleAnchor="start", titleAlign="right", labelAngle=0, labelExpr="student_labels[datum.value]", **look
+    )
     close = alt.Scale(paddingInner=0, paddingOuter=0)  # no gap in which the tooltip would go out
     return {
         "x": alt.X("teacher index:O", title=f"{columns} teacher targets →", axis=top, scale=close),

@@ -12,12 +12,12 @@ from app import cache, draw_map, draw_scores, view
 from app.cache import Source
 from app.downloads import csv_bytes, file_stem, png_bytes
 from app.draw_list import SCALES, Run
-from app.view import MAX_WINDOW, SCORES, Window
+from app.view import MAX_BESIDE, MAX_WINDOW, SCORES, Window
 from probe.attention_map import AttentionMap
 from probe.gold import Gold
 
-PAGE_WIDTH = 970  # pixels of the main part in a window of 1440; wider windows leave a margin
-TEXT_BESIDE = 560  # a map narrower than this leaves room for the texts on its right
+PAGE_WIDTH = 915  # pixels of the main part in a window of 1440; wider windows leave a margin
+TEXT_BESIDE = 640  # a map narrower than this leaves room for the texts on its right
 HOW_TO_READ = """
 - Each **row** is a token the student predicts, each **column** a token the teacher predicts, from the same text.
 - A dark cell: the two are matched strongly. In **t2s** maps each row sums to 1, in **s2t** maps each column.
@@ -53,7 +53,9 @@ def draw_example(source: Source, run: Run, rows: pd.DataFrame, listed: pd.DataFr
     maps = read_maps(source, run, rows, current)
     first = maps[0][0]
     toolbar = st.container(horizontal=True, vertical_alignment="center")
-    window = draw_window(first)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
+        beside = len(maps) == 2 and not draw_whole(first)
+        window = draw_window(first, MAX_BESIDE if beside else MAX_WINDOW)
     gold = source.golds.get(current)
     panels = [Panel(amap, gold, view.map_cells(amap, gold, window), *scores) for amap, scores in maps]
     top = 1.0 if run.scale == SCALES[0] else max(float(panel.cells["weight"].max()) for panel in panels)
@@ -63,20 +65,24 @@ def draw_example(source: Source, run: Run, rows: pd.DataFrame, listed: pd.DataFr
     draw_panel_scores(panels)
     if gold is not None:
         st.caption(" &emsp; ".join(draw_map.KEY))
-    step, width = draw_map.chart_size(window, PAGE_WIDTH if len(panels) == 1 else PAGE_WIDTH // 2)
+    step, width = draw_map.chart_size(window, PAGE_WIDTH // 2 if beside else PAGE_WIDTH)
     if len(panels) == 1 and width < TEXT_BESIDE:
-        left, right = st.columns([width + 20, PAGE_WIDTH - width - 20], gap="large")
+        left, right = st.columns([width + 20, PAGE_WIDTH - width - 20])
         with left:
             draw_maps(panels, window, top, step)
         with right:
             draw_texts(first)
     else:
-        beside = len(panels) == 2 and width <= PAGE_WIDTH // 2
-        if not beside:
-            step, _ = draw_map.chart_size(window, PAGE_WIDTH)
         draw_maps(panels, window, top, step, beside=beside)
         draw_texts(first)
     draw_tables(panels)
+
+
+def draw_whole(amap: AttentionMap) -> bool:
+    """Whether two maps that are too long to be side by side are shown below each other instead; asked if they are."""
+    if max(len(amap.student), len(amap.teacher)) <= MAX_BESIDE:
+        return False
+    return st.toggle("Whole maps, below each other", key="whole", bind="query-params")
 
 
 def draw_panel_scores(panels: list[Panel]) -> None:
@@ -128,25 +134,27 @@ def _show(example_id: str) -> None:
     st.query_params["example"] = example_id
 
 
-def draw_window(amap: AttentionMap) -> Window:
-    """The part of a long map to draw, chosen by a slider; the whole of a short one."""
+def draw_window(amap: AttentionMap, size: int) -> Window:
+    """The part of a long map to draw, at most ``size`` targets a side, chosen by a slider; the whole of a short one."""
     longest = max(len(amap.student), len(amap.teacher))
     start = 0
-    if longest > MAX_WINDOW:
+    if longest > size:
         start = st.slider(
-            f"Shown: {MAX_WINDOW} of {longest} targets, from target",
+            f"Shown: {size} of {longest} targets, from target",
             0,
-            longest - MAX_WINDOW,
+            longest - size,
             0,
-            key=f"window {amap.example_id}",
-            help="Ranks and heaviest cells are those of the whole map.",
+            key=f"window {size} {amap.example_id}",
+            help="Both sides show the same text. Ranks and heaviest cells are those of the whole map.",
         )
-    return view.window_at(amap.student, amap.teacher, int(start))
+    return view.window_at(amap.student, amap.teacher, int(start), size)
 
 
 def draw_maps(panels: list[Panel], window: Window, top: float, step: int, *, beside: bool = False) -> None:
     """The heatmaps on one colour scale, from 0 to ``top``: side by side where their cells stay readable."""
-    places = st.columns(2) if beside else [st.container() for _ in panels]
+    # A row that does not wrap scrolls sideways where the window is too narrow for it.
+    rows = [st.container(horizontal=True, wrap=False, gap="small") for _ in range(1 if beside else len(panels))]
+    places = rows * len(panels) if beside else rows
     for place, panel in zip(places, panels, strict=True):
         amap = panel.amap
         chart = draw_map.heatmap(
@@ -162,14 +170,16 @@ def draw_maps(panels: list[Panel], window: Window, top: float, step: int, *, bes
         place.altair_chart(chart, width="content", alt=_finding(panel), key=f"map-{amap.checkpoint}")
 
 
-def _subtitle(panel: Panel, window: Window) -> str:
-    parts = [f"{panel.amap.normalisation} normalisation"]
+def _subtitle(panel: Panel, window: Window) -> list[str]:
+    lines = [f"{panel.amap.normalisation} normalisation"]
     if not panel.scores.isna()["top1_sure"]:
-        parts.insert(0, f"top-1 {panel.scores['top1_sure']:.2f} sure, {panel.scores['top1_possible']:.2f} possible")
-    if outside := view.heaviest_outside(panel.amap, window):
+        scores = f"top-1 {panel.scores['top1_sure']:.2f} sure, {panel.scores['top1_possible']:.2f} possible"
+        lines[0] = f"{scores} · {lines[0]}"
+    if window != Window((0, len(panel.amap.student)), (0, len(panel.amap.teacher))):
         line = "rows" if panel.amap.direction == "t2s" else "columns"
-        parts.append(f"{outside} {line} have their heaviest cell outside this window")
-    return " · ".join(parts)
+        outside = view.heaviest_outside(panel.amap, window)
+        lines.append(f"{outside} of these {line} have their heaviest cell outside this window")
+    return lines
 
 
 def _finding(panel: Panel) -> str:

@@ -16,7 +16,8 @@ from probe.gold import Gold
 from probe.measures import TIE
 from probe.metrics import gold_cells
 
-MAX_WINDOW = 80  # targets per side drawn at once: below 11 px a cell its label cannot be read
+MAX_WINDOW = 80  # targets per side drawn at once: below 10 px a cell its label cannot be read
+MAX_BESIDE = 36  # the same for two maps side by side
 SORTS = ("worst", "best", "difference", "id", "length")
 # What the page shows of a MapScore, in this order: field -> (label, what it means).
 SCORES = {

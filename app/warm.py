@@ -26,7 +26,7 @@ def warm_up(argv: list[str]) -> None:
             amap.teacher.tokens,
             direction=amap.direction,
             title="",
-            subtitle="",
+            subtitle=(),
             vmax=1.0,
             step=11,
         ).to_dict()  # Altair reads its schema here

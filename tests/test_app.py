@@ -130,6 +130,15 @@ def test_comparing_shows_the_difference_of_the_second_to_the_first(page, store):
     assert test.metric[0].value == f"{table.loc['top-1, sure', 'dskd-cma-ga']:.2f}"
 
 
+def test_two_long_maps_are_shown_in_windows_side_by_side_or_whole(page, store):
+    query = {"compare": "dskd-cma-ga", "example": "example-002"}
+    test = page("--maps", store[0], "--gold", store[1], **query)
+    assert test.slider[0].label.startswith("Shown: 36 of")
+    test.toggle(key="whole").set_value(True).run()
+    assert not test.exception and len(test.get("vega_lite_chart")) == 2
+    assert test.slider[0].label.startswith("Shown: 80 of")
+
+
 def test_a_long_map_is_shown_in_windows(page, tmp_path):
     app_maps.make_store(tmp_path / "maps", [("long", "prose", app_maps.PROSE * 4)])
     test = page("--maps", tmp_path / "maps")
