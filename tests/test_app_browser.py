@@ -18,7 +18,6 @@ from tests import app_maps, browser
 
 WHY_NOT = browser.missing()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"browser tests cannot run: {WHY_NOT}")
-PATIENCE = 120_000  # ms; a machine that is busy with other work is slow, not wrong
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +37,7 @@ def address(folder: Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def chrome() -> Iterator[Any]:
     with browser.browser() as context:
-        context.set_default_timeout(PATIENCE)
+        context.set_default_timeout(browser.PATIENCE)
         yield context
 
 
@@ -58,7 +57,7 @@ def hover_text(page: Any, x: float = 0.6, y: float = 0.5) -> str:
     bottom = min(box["y"] + box["height"], 900)
     place = (box["x"] + x * box["width"], box["y"] + y * (bottom - box["y"]))
     tooltip = page.locator("#vg-tooltip-element.visible")
-    for attempt in range(50):  # the chart hears the pointer only once its scripts run
+    for attempt in range(300):  # the chart hears the pointer only once its scripts run
         page.mouse.move(place[0] + attempt % 3, place[1])
         page.wait_for_timeout(100)
         if tooltip.count():
