@@ -118,7 +118,7 @@ def _maps(
     directions: tuple[Direction, ...] = ("t2s", "s2t") if choice == "both" else (choice,)
     for direction in directions:
         weights = torch.softmax(scores, dim=1 if direction == "t2s" else 0)
-        if not torch.isfinite(weights).all():
+        if not math.isfinite(weights.sum()):  # a softmax is NaN or finite, and NaN survives a sum
             raise NonFiniteError(
                 f"{source.checkpoint}: the {direction} weights of example {pair.example_id} are NaN or infinite: "
                 f"its scores reach {scores.abs().max():g}. The embeddings or the projector are broken; train again."
@@ -181,7 +181,7 @@ class _Sum:
     joined: bool = False
 
     def of(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        first, second = self.by_input[inputs], self.by_target[targets]
+        first, second = self.by_input.index_select(0, inputs), self.by_target.index_select(0, targets)
         return torch.cat((first, second), dim=1) if self.joined else first.add_(second)
 
 
