@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -75,6 +76,12 @@ class TrainConfig:
     new_embeddings: str = "teacher-pca"  # or "random"
 
     def __post_init__(self) -> None:
+        for field in ("student_rate", "embedding_rate", "projector_rate", "query_rate", "discriminator_rate"):
+            self._check(0 <= getattr(self, field) < math.inf, field, "0 or more, and finite")
+        for field in ("name", "student", "teacher"):
+            self._check(bool(getattr(self, field).strip()), field, "a name or directory")
+        for field in ("save_every", "log_every", "discriminator_width", "new_width", "new_layers", "new_heads"):
+            self._check(getattr(self, field) > 0, field, "1 or more")
         checks = [
             (self.method in METHODS, "method", f"one of {', '.join(METHODS)}"),
             (self.divergence in DIVERGENCES, "divergence", f"one of {', '.join(DIVERGENCES)}"),
@@ -84,13 +91,15 @@ class TrainConfig:
             (len(self.data) > 0, "data", "at least one JSONL file"),
             (len(self.data_limits) in (0, len(self.data)), "data_limits", "one number for each file in data"),
             (all(limit >= 0 for limit in self.data_limits), "data_limits", "0 (all) or more"),
+            (0 <= self.seed < 2**31, "seed", "between 0 and 2147483647"),
             (self.steps > 0, "steps", "1 or more"),
             (self.batch_size > 0, "batch_size", "1 or more"),
             (self.max_length >= 8, "max_length", "8 or more"),
             (self.held_out >= 0, "held_out", "0 or more"),
             (0 <= self.kd_rate <= 1, "kd_rate", "between 0 and 1"),
-            (self.temperature > 0, "temperature", "more than 0"),
-            (self.kappa >= 0, "kappa", "0 or more"),
+            (0 < self.temperature < math.inf, "temperature", "more than 0, and finite"),
+            (0 <= self.kappa < math.inf, "kappa", "0 or more, and finite"),
+            (0 <= self.weight_decay < math.inf, "weight_decay", "0 or more, and finite"),
             (0 <= self.discriminator_dropout < 1, "discriminator_dropout", "at least 0 and less than 1"),
             (self.clip > 0, "clip", "more than 0"),
             (0 <= self.warmup < 1, "warmup", "at least 0 and less than 1"),
@@ -98,14 +107,17 @@ class TrainConfig:
             (self.calibration > 0, "calibration", "1 or more"),
             (self.teacher_dtype in ("float16", "float32"), "teacher_dtype", "float16 or float32"),
             (self.save_dtype in ("float16", "float32"), "save_dtype", "float16 or float32"),
-            (self.save_every > 0 and self.log_every > 0, "save_every and log_every", "1 or more"),
-            (256 < self.new_vocabulary, "new_vocabulary", "more than 256 (the bytes)"),
+            (self.new_vocabulary > 256, "new_vocabulary", "more than 256 (the bytes)"),
+            (self.new_positions >= 8, "new_positions", "8 or more"),
             (self.new_width % self.new_heads == 0, "new_width", "a multiple of new_heads"),
             (self.new_embeddings in ("teacher-pca", "random"), "new_embeddings", "teacher-pca or random"),
         ]
         for holds, field, wanted in checks:
-            if not holds:
-                raise UsageError(f"{field}: wanted {wanted}, found {getattr(self, field, 'other values')!r}.")
+            self._check(holds, field, wanted)
+
+    def _check(self, holds: bool, field: str, wanted: str) -> None:
+        if not holds:
+            raise UsageError(f"{field}: wanted {wanted}, found {getattr(self, field)!r}.")
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON and YAML."""
@@ -125,19 +137,31 @@ def read_recipe(path: Path | str, overrides: list[str] | None = None) -> TrainCo
         raise UsageError(f"no recipe at {path}. The shipped ones are in probe/recipes/.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: wanted `key: value` lines, found {type(values).__name__}.")
-    for override in overrides or []:
+    return _build({**values, **_read_overrides(overrides or [])}, str(path))
+
+
+def _read_overrides(overrides: list[str]) -> dict[str, Any]:
+    """``key=value`` texts to values: YAML, but for text settings, which are taken as they stand ("a: b", "2024")."""
+    import yaml
+
+    hints, values = get_type_hints(TrainConfig), {}
+    for override in overrides:
         key, sign, text = override.partition("=")
+        key = key.strip()
         if not sign:
             raise UsageError(f"--set wants key=value, found {override!r}.")
         try:
-            values[key.strip()] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise UsageError(f"--set {key}: {text!r} is not a YAML value.") from error
-    return _build(values, str(path))
+            values[key] = yaml.safe_load(text)
+        except (yaml.YAMLError, ValueError) as error:
+            if hints.get(key) is not str:
+                raise UsageError(f"--set {key}: {text!r} is not a YAML value.") from error
+        if hints.get(key) is str and not isinstance(values.get(key), str):
+            values[key] = text
+    return values
 
 
 def _build(values: dict[str, Any], place: str) -> TrainConfig:
@@ -155,12 +179,13 @@ def _coerce(value: Any, hint: Any, place: str) -> Any:
     if hint in (tuple[str, ...], tuple[int, ...]):
         kind: type = str if hint == tuple[str, ...] else int
         items = value if isinstance(value, list) else [value]
-        return tuple(_coerce(item, kind, place) for item in items)
+        return tuple([_coerce(item, kind, place) for item in items])
     if hint is float and isinstance(value, (int, str)) and not isinstance(value, bool):
         try:
             return float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             pass
     if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    raise UsageError(f"{place}: wanted {hint.__name__}, found {value!r}.")
+    quotes = "; put it in quotes" if hint is str and not isinstance(value, (dict, list)) else ""
+    raise UsageError(f"{place}: wanted {hint.__name__}, found {value!r}{quotes}.")
