@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import json
 import re
@@ -16,7 +17,7 @@ from types import TracebackType
 
 import pandas as pd
 
-from probe import __version__
+import probe
 from probe.attention_map import AttentionMap, MapStore
 from probe.files import atomic_file, disk_errors, sha256_of
 from probe.gold import Gold
@@ -86,11 +87,19 @@ def _slug(text: str) -> str:
 
 
 def source_hash(amap: AttentionMap, gold: Gold | None, suffix: str) -> str:
-    """Sixteen digits that change whenever the picture would: the map, its gold, the format, the versions."""
+    """Sixteen digits that change whenever the picture would: the map, its gold, the format, the code."""
     parts = [getattr(amap, field.name) for field in dataclasses.fields(amap) if field.name != "weights"]
     links = (sorted(gold.sure), sorted(gold.possible)) if gold else None
-    text = repr((parts, links, suffix, __version__, version("matplotlib"), SCHEMA_VERSION))
+    text = repr((parts, links, suffix, _code_hash(), version("matplotlib"), SCHEMA_VERSION))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace") + amap.weights.tobytes()).hexdigest()[:16]
+
+
+@functools.cache
+def _code_hash() -> str:
+    """Changes with the code that draws: after an update, pictures of the old look are not kept."""
+    folder = Path(probe.__file__).parent
+    sources = [*sorted((folder / "plotting").glob("*.py")), folder / "metrics.py", folder / "measures.py"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 
 class Folder:

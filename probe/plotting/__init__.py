@@ -148,7 +148,7 @@ def save_figure(ax: Axes | Figure, path: Path | str, *, dpi: int = DPI) -> Path:
     figure = ax if isinstance(ax, Figure) else ax.get_figure(root=True)
     assert figure is not None
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
-    options: dict[str, Any] = {"pil_kwargs": {"compress_level": 4}} if form == "png" else {}
+    options: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if form == "png" else {}
     with atomic_file(path) as part, matplotlib.rc_context({"svg.hashsalt": "probe"}):
         figure.savefig(part, format=form, dpi=dpi, metadata=undated, **options)
     return path
