@@ -15,6 +15,7 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from probe.attention_map import AttentionMap, Direction
@@ -44,10 +45,10 @@ class MapSource:
 
     checkpoint: str
     method: str
-    student_table: Tensor
-    teacher_table: Tensor
-    weight: Tensor
-    bias: Tensor
+    student_table: Float[Tensor, "vocab_s d_s"]
+    teacher_table: Float[Tensor, "vocab_t d_t"]
+    weight: Float[Tensor, "2*d_t 2*d_s"]
+    bias: Float[Tensor, " 2*d_t"]
     sigma_k: float
 
     def __post_init__(self) -> None:
@@ -113,7 +114,11 @@ def maps_of_pairs(
 
 
 def _maps(
-    source: MapSource, pair: PairedTokens, scores: Tensor, choice: DirectionChoice, normalisation: str
+    source: MapSource,
+    pair: PairedTokens,
+    scores: Float[Tensor, "student teacher"],
+    choice: DirectionChoice,
+    normalisation: str,
 ) -> Iterator[AttentionMap]:
     directions: tuple[Direction, ...] = ("t2s", "s2t") if choice == "both" else (choice,)
     for direction in directions:
@@ -145,12 +150,12 @@ class _Distinct:
     ``rows`` [distinct, d] are their embeddings; ``inputs[n]`` and ``targets[n]`` index ``rows`` for example n.
     """
 
-    rows: Tensor
-    inputs: tuple[Tensor, ...]
-    targets: tuple[Tensor, ...]
+    rows: Float[Tensor, "vocab width"]
+    inputs: tuple[Int[Tensor, " _"], ...]
+    targets: tuple[Int[Tensor, " _"], ...]
 
     @classmethod
-    def of(cls, sides: Sequence[TokenizedSide], table: Tensor, who: str) -> _Distinct:
+    def of(cls, sides: Sequence[TokenizedSide], table: Float[Tensor, "vocab width"], who: str) -> _Distinct:
         # Inputs and targets of an example are one run of ids, read with an offset of one.
         runs = [np.asarray(side.ids[side.start :], dtype=np.int64) for side in sides]
         ids, where = np.unique(np.concatenate(runs), return_inverse=True)
@@ -163,7 +168,7 @@ class _Distinct:
         return cls(rows, tuple(place[:-1] for place in places), tuple(place[1:] for place in places))
 
 
-def check_ids(ids: np.ndarray, table: Tensor, who: str) -> None:
+def check_ids(ids: np.ndarray, table: Float[Tensor, "vocab width"], who: str) -> None:
     """Refuse ids that ``table`` has no row for: the tokenizer and the weights are of different models."""
     if len(ids) and (ids.max() >= len(table) or ids.min() < 0):
         raise DamagedError(
@@ -176,11 +181,13 @@ def check_ids(ids: np.ndarray, table: Tensor, who: str) -> None:
 class _Sum:
     """A vector for an (input, target) pair as the sum, or the concatenation, of one per token."""
 
-    by_input: Tensor
-    by_target: Tensor
+    by_input: Float[Tensor, "vocab width"]
+    by_target: Float[Tensor, "vocab width"]
     joined: bool = False
 
-    def of(self, inputs: Tensor, targets: Tensor) -> Tensor:
+    def of(
+        self, inputs: Int[Tensor, " position"], targets: Int[Tensor, " position"]
+    ) -> Float[Tensor, "position other"]:
         first, second = self.by_input.index_select(0, inputs), self.by_target.index_select(0, targets)
         return torch.cat((first, second), dim=1) if self.joined else first.add_(second)
 
@@ -201,7 +208,9 @@ def _factors(source: MapSource, student: _Distinct, teacher: _Distinct) -> tuple
     return _Sum(student.rows, student.rows, joined=True), columns, shifts
 
 
-def _project(rows: Tensor, matrix: Tensor) -> Tensor:
+def _project(
+    rows: Float[Tensor, "vocab width"], matrix: Float[Tensor, "width other"]
+) -> Float[Tensor, "vocab other"]:
     """``rows @ matrix`` in blocks of a fixed height, so that a row's rounding does not depend on the others."""
     out = rows.new_empty(len(rows), matrix.shape[1])
     for start in range(0, len(rows), PROJECTION_ROWS):
@@ -253,7 +262,7 @@ def _zero_positions(batch: Sequence[PairedTokens], padded_length: int | None) ->
     return len(batch) * length - sum(len(pair.teacher.axis) for pair in batch)
 
 
-def _spread(table: Tensor, batch: Sequence[PairedTokens], zeros: int) -> float:
+def _spread(table: Float[Tensor, "vocab width"], batch: Sequence[PairedTokens], zeros: int) -> float:
     """Standard deviation over the keys of ``batch`` and ``zeros`` further positions of token 0, from token counts."""
     used = [ids for pair in batch for ids in (pair.teacher.inputs, pair.teacher.targets)]
     ids, counts = np.unique(np.concatenate([np.asarray(run, dtype=np.int64) for run in used]), return_counts=True)

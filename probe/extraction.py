@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jaxtyping import Float
 from torch import Tensor
 
 from probe import embedding_maps
@@ -117,7 +118,7 @@ class Extractor:
                 )
 
 
-def embeddings_fingerprint(table: Tensor) -> str:
+def embeddings_fingerprint(table: Float[Tensor, "vocab width"]) -> str:
     """The first 16 digits of the sha256 over an embedding table [vocabulary, width] in float32."""
     return hashlib.sha256(table.float().contiguous().numpy().data).hexdigest()[:16]
 
@@ -159,7 +160,7 @@ def _check_tokenizers(checkpoint: Checkpoint, pair: PairTokenizer, teacher: str)
             )
 
 
-def _source(checkpoint: Checkpoint, teacher: str, teacher_table: Tensor) -> MapSource:
+def _source(checkpoint: Checkpoint, teacher: str, teacher_table: Float[Tensor, "vocab_t d_t"]) -> MapSource:
     """Tables and projector of a checkpoint, after checking that they are the ones it was trained with."""
     config, attention = checkpoint.config, checkpoint.require_attention()
     student_table = input_embeddings(checkpoint.student_directory)
