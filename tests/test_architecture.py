@@ -22,7 +22,10 @@ HEAVY = ("torch", "transformers", "matplotlib", "pandas", "numpy", "pyarrow", "s
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 LINES = 300
 # file -> why it may be longer than LINES
-LONG = {"probe/map_store.py": "writer and reader of one format; apart, each would need the other's private names"}
+LONG = {
+    "probe/map_store.py": "writer and reader of one format; apart, each would need the other's private names",
+    "probe/distillation/fused_head.py": "one pass over the vocabulary and its backward, which share every buffer",
+}
 
 
 @functools.cache
