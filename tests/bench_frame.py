@@ -2,8 +2,7 @@
 
 What is measured runs in a process of its own, of one thread unless it says otherwise, so that a peak of memory is its
 own. Commands are timed by the clock, ratios by processor seconds: the same on an idle machine, and the latter do not
-count what others do to a busy one. Nothing here or in the rows' modules imports torch, for a child's peak is at least
-its parent's size.
+count what others do to a busy one.
 """
 
 from __future__ import annotations
@@ -26,6 +25,18 @@ CALL = (
     "import importlib, json, sys; module, name, arguments = sys.argv[1:]; "
     "print(json.dumps(getattr(importlib.import_module(module), name)(**json.loads(arguments))))"
 )
+
+
+# Between us and the command, because the peak of a process starts at the size of the one that started it.
+WATCH = """
+import json, resource, subprocess, sys, time
+start = time.perf_counter()
+code = subprocess.call([sys.executable, *sys.argv[2:]])
+seconds, usage = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], "w") as note:
+    json.dump([seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024], note)
+sys.exit(code)
+"""
 
 
 @dataclass(frozen=True)
@@ -75,19 +86,16 @@ def command(arguments: Sequence[str], *, threads: int | None = 1) -> Finished:
         RuntimeError: it failed; holds the end of what it printed.
     """
     limits = {} if threads is None else {name: str(threads) for name in ONE_THREAD}
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        start = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *arguments], stdout=out, stderr=err, cwd=ROOT, env={**os.environ, **limits}
-        )
-        _, status, usage = os.wait4(process.pid, 0)  # counts the processes that it waited for, too
-        seconds = time.perf_counter() - start
-        process.returncode = os.waitstatus_to_exitcode(status)
-        printed = [stream.read().decode(errors="replace") for stream in (out, err) if not stream.seek(0)]
-    if process.returncode:
-        tail = (printed[1] or printed[0])[-1500:]
-        raise RuntimeError(f"python {' '.join(arguments)[:200]} ended with {process.returncode}: {tail}")
-    return Finished(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, printed[0])
+    with tempfile.NamedTemporaryFile("r") as note:
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", WATCH, note.name, *arguments],
+            cwd=ROOT, env={**os.environ, **limits}, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        seconds, cpu_seconds, peak_mib = json.load(note)
+    if done.returncode:
+        tail = (done.stderr or done.stdout)[-1500:]
+        raise RuntimeError(f"python {' '.join(arguments)[:200]} ended with {done.returncode}: {tail}")
+    return Finished(seconds, cpu_seconds, peak_mib, done.stdout)
 
 
 def in_child(function: Callable[..., Any], *, threads: int | None = 1, **arguments: Any) -> Any:

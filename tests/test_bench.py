@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import torch
 
-from tests import bench
+from tests import bench, bench_extraction, bench_models, bench_steps, bench_store
 from tests.bench_frame import Row, at_least, below, command, in_child, skipped
 from tests.bench_texts import dolly_like
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Children's functions are called here: no peaks of their own, but seconds less of importing."""
+
+    def call(function: Any, *, threads: int | None = 1, **arguments: Any) -> Any:
+        return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)))))
+
+    threads = torch.get_num_threads()
+    for module in (bench_extraction, bench_models, bench_steps, bench_store):
+        monkeypatch.setattr(module, "in_child", call)
+    yield
+    torch.set_num_threads(threads)
 
 
 def test_rows_say_whether_the_target_is_reached():
@@ -24,38 +41,35 @@ def test_a_failing_command_says_what_it_printed():
         command(["-c", "import sys; print('went wrong', file=sys.stderr); sys.exit(3)"])
 
 
-def peaks(sizes: list[int]) -> list[float]:
-    """Peaks of processes that hold so many MiB, twice while they are filled."""
-    return [command(["-c", f"x = bytearray({size} << 20); x[:] = b'1' * len(x)"]).peak_mib for size in sizes]
-
-
-def test_memory_is_that_of_the_largest_process():
-    small, large = in_child(peaks, sizes=[1, 100])  # from a small process: a child's peak starts at its parent's size
-    assert small < 120 and 200 < large < 260
+def test_memory_is_that_of_the_largest_process_not_of_ours():
+    filled = "x = bytes(range(256)) * ({} << 12)"  # so many MiB
+    parent = "import subprocess, sys; subprocess.check_call([sys.executable, '-c', sys.argv[1]])"
+    assert command(["-c", filled.format(1)]).peak_mib < 60
+    assert 200 < command(["-c", parent, filled.format(200)]).peak_mib < 260
 
 
 def test_texts_have_the_lengths_of_dolly_and_are_the_same_every_time():
     records = dolly_like(400)
-    assert records == dolly_like(400) and len({record["output"] for record in records}) == 400
+    assert records == dolly_like(400) and len({record["output"] for record in records}) > 390
     lengths = sorted(len(record["output"]) for record in records)
     assert 200 < lengths[200] < 280 and lengths[-1] <= 1800 and min(lengths) >= 1
     assert dolly_like(3) == records[:3]
 
 
-def test_the_step_of_the_bench_has_the_same_loss_on_both_sides():
+def test_the_step_of_the_bench_has_the_same_loss_on_both_sides(in_this_process):
     rows = {row.point: row for row in bench.measure("step", quick=True)}
     assert list(rows) == [f"step, toy: {what}" for what in (
         "dense / ours, time", "dense / ours, memory", "same loss, deviation")]  # fmt: skip
     assert rows["step, toy: same loss, deviation"].reached
 
 
-def test_extraction_and_the_dense_pass_make_the_same_maps():
+def test_extraction_and_the_dense_pass_make_the_same_maps(in_this_process):
     rows = bench.measure("extraction", quick=True)
     assert [row.target for row in rows] == ["≥ 2,000", "< 0.0001"]
     assert rows[1].reached, rows[1]
 
 
-def test_the_table_and_its_json_have_all_rows(tmp_path, capsys, monkeypatch):
+def test_the_table_and_its_json_have_all_rows(tmp_path, capsys, monkeypatch, in_this_process):
     def broken(quick):
         yield below("first", 1, 2, "by hand")
         raise ValueError("no such thing")
