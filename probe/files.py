@@ -73,13 +73,24 @@ def atomic_directory(path: Path | str) -> Iterator[Path]:
                     _sync(file)
                     os.chmod(file, 0o644)
             os.chmod(part, 0o755)
-            old = part.with_suffix(".old")
-            if path.exists():
-                os.replace(path, old)
-            os.replace(part, path)
-            shutil.rmtree(old, ignore_errors=True)
+            _swap(part, path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _swap(part: Path, path: Path) -> None:
+    """Rename ``part`` to ``path``; what was there comes back if that fails, and goes if it does not."""
+    old = part.with_suffix(".old")
+    if not path.exists():
+        os.replace(part, path)
+        return
+    os.replace(path, old)
+    try:
+        os.replace(part, path)
+    except BaseException:
+        os.replace(old, path)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _sync(path: Path) -> None:

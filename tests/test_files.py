@@ -1,0 +1,163 @@
+"""Writing is all or nothing, and a manifest notices every flipped bit."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from probe import files
+from probe.errors import DamagedError, DiskError, UnsafeError
+from probe.files import atomic_directory, atomic_file, read_manifest, sha256_of, write_json, write_manifest
+
+
+def full(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_file_is_replaced_when_all_went_well(tmp_path: Path) -> None:
+    path = tmp_path / "new/a.txt"
+    for text in ("one", "two"):
+        with atomic_file(path) as part:
+            part.write_text(text)
+        assert path.read_text() == text
+    assert os.listdir(path.parent) == ["a.txt"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt()])
+def test_a_failure_leaves_the_old_file(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(type(error)), atomic_file(path) as part:
+        part.write_text("half")
+        raise error
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+@pytest.mark.parametrize("step", ["fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    monkeypatch.setattr(files.os, step, full)
+    message = "No space left on device; nothing was left half written"
+    with pytest.raises(DiskError, match=message), atomic_file(path) as part:
+        part.write_text("new")
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "store"
+    for name in ("one", "two"):
+        with atomic_directory(path) as part:
+            (part / name).write_text(name)
+        assert os.listdir(path) == [name]
+    assert os.listdir(tmp_path) == ["store"]
+
+
+@pytest.mark.parametrize("fault", ["body", "sync", "rename"])
+def test_a_failure_leaves_the_old_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    path = tmp_path / "store"
+    path.mkdir()
+    (path / "old").write_text("old")
+    replace, calls = os.replace, []
+
+    def second_fails(source: Path, target: Path) -> None:
+        """The old directory moves away, then the new one cannot move in."""
+        calls.append(source)
+        if len(calls) == 2:
+            full()
+        replace(source, target)
+
+    if fault == "sync":
+        monkeypatch.setattr(files.os, "fsync", full)
+    if fault == "rename":
+        monkeypatch.setattr(files.os, "replace", second_fails)
+    with pytest.raises(DiskError), atomic_directory(path) as part:
+        (part / "new").write_text("new")
+        if fault == "body":
+            full()
+    assert (path / "old").read_text() == "old"
+    assert os.listdir(path) == ["old"]
+    assert os.listdir(tmp_path) == ["store"]
+
+
+def test_json_refuses_what_json_cannot_say(tmp_path: Path) -> None:
+    with pytest.raises(ValueError):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    directory = tmp_path / "store"
+    (directory / "inner").mkdir(parents=True)
+    (directory / "a.bin").write_bytes(bytes(range(48)))
+    (directory / "inner/b.txt").write_text("b")
+    write_manifest(directory, "toy", 3, {"by": "test"})
+    return directory
+
+
+def test_a_whole_store_is_read(store: Path) -> None:
+    manifest = read_manifest(store, "toy", 3)
+    assert manifest["provenance"] == {"by": "test"}
+    assert manifest["files"] == {name: sha256_of(store / name) for name in ("a.bin", "inner/b.txt")}
+
+
+def test_every_flipped_bit_is_noticed(store: Path) -> None:
+    path = store / "a.bin"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            path.write_bytes(whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :])
+            with pytest.raises(DamagedError, match=r"a\.bin is altered: sha256 [0-9a-f]{12}…, manifest says"):
+                read_manifest(store, "toy", 3)
+    path.write_bytes(whole)
+    read_manifest(store, "toy", 3)
+
+
+def test_a_shortened_or_missing_file_is_noticed(store: Path) -> None:
+    (store / "a.bin").write_bytes(b"")
+    with pytest.raises(DamagedError, match="altered"):
+        read_manifest(store, "toy", 3)
+    (store / "a.bin").unlink()
+    with pytest.raises(DamagedError, match=r"lacks a\.bin"):
+        read_manifest(store, "toy", 3, verify=False)
+
+
+@pytest.mark.parametrize(("kind", "version"), [("other", 3), ("toy", 4)])
+def test_another_kind_or_version_gives_both(store: Path, kind: str, version: int) -> None:
+    with pytest.raises(DamagedError, match=f"wanted a {kind} of schema version {version}, found toy of version 3"):
+        read_manifest(store, kind, version)
+
+
+def test_no_directory_and_no_manifest_are_told_apart(store: Path) -> None:
+    with pytest.raises(DamagedError, match="does not exist"):
+        read_manifest(store / "none", "toy", 3)
+    with pytest.raises(DamagedError, match="has no manifest"):
+        read_manifest(store / "inner", "toy", 3)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"kind": "toy"}', '{"files": 3}', '{"files": {}}'])
+def test_a_broken_manifest_is_explained(store: Path, text: str) -> None:
+    (store / "manifest.json").write_text(text)
+    with pytest.raises(DamagedError, match="cannot be read"):
+        read_manifest(store, "toy", 3)
+
+
+def test_links_and_paths_that_lead_outside_are_refused(store: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("b")
+    (store / "inner/b.txt").unlink()
+    (store / "inner/b.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(UnsafeError, match="is a link or lies outside"):
+        read_manifest(store, "toy", 3)
+    for name in ("../secret", str(tmp_path / "secret")):
+        files.write_json(
+            store / "manifest.json",
+            {"kind": "toy", "schema_version": 3, "provenance": {}, "files": {name: sha256_of(tmp_path / "secret")}},
+        )
+        with pytest.raises(UnsafeError, match="is a link or lies outside"):
+            read_manifest(store, "toy", 3)
