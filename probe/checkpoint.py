@@ -89,9 +89,10 @@ def save_checkpoint(
 ) -> None:
     """Write a whole checkpoint or nothing; non-finite tensors are refused (NonFiniteError)."""
     projectors = {} if attention is None else _detached(attention.state_dict())
-    for name, tensor in {**student.state_dict(), **projectors, **(discriminator or {})}.items():
+    stored = {name: t.to(dtype) if t.is_floating_point() else t for name, t in student.state_dict().items()}
+    for name, tensor in {**stored, **projectors, **(discriminator or {})}.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise NonFiniteError(f"{name} holds NaN or infinity; no checkpoint was written.")
+            raise NonFiniteError(f"{name} holds NaN or infinity as {tensor.dtype}; no checkpoint was written.")
     with atomic_directory(directory) as part:
         write_json(part / "config.json", dataclasses.asdict(config))
         _copy_as(student, dtype).save_pretrained(part / "student")
@@ -127,6 +128,8 @@ def load_checkpoint(directory: Path | str, *, verify: bool = True) -> Checkpoint
     manifest = read_manifest(directory, KIND, SCHEMA, verify=verify)
     config = _read_config(directory / "config.json")
     attention = None
+    if config.normalisation is None and config.method != "sft":
+        raise DamagedError(f"{directory}/config.json lacks the normalisation, which the method {config.method} has.")
     if config.normalisation is not None:
         attention = CrossModelAttention(config.student_dim, config.teacher_dim)
         _load_exactly(attention, _read_tensors(directory / PROJECTORS), directory / PROJECTORS)
@@ -148,7 +151,7 @@ def _read_config(path: Path) -> CheckpointConfig:
         return CheckpointConfig(
             normalisation=None if normalisation is None else Normalisation(**normalisation), **values
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DamagedError(f"{path}: not the settings of a checkpoint ({error}); it is damaged.") from error
 
 
