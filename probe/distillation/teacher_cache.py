@@ -89,9 +89,13 @@ class TeacherCache:
             states: dict[str, Tensor] = {}
             for group in _groups(part):
                 for side, hidden in zip(group, last_hidden_states(teacher, group), strict=True):
-                    if not torch.isfinite(hidden).all():
-                        raise NonFiniteError("the teacher's last hidden states hold NaN or infinity.")
-                    states[state_key(side)] = hidden.to(self.dtype)
+                    stored = hidden.to(self.dtype)
+                    if not torch.isfinite(stored).all():
+                        raise NonFiniteError(
+                            f"the teacher's last hidden states hold NaN or infinity as {self.dtype}: the largest is "
+                            f"{hidden.abs().max():.3g}. If that is a number, set teacher_dtype to float32."
+                        )
+                    states[state_key(side)] = stored
             self._write(states)
             progress(first + len(part), len(todo))
 
