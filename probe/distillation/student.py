@@ -104,7 +104,9 @@ def teacher_means(
     for index, pieces in enumerate(teacher(texts, add_special_tokens=False)["input_ids"]):
         if "\N{REPLACEMENT CHARACTER}" not in texts[index] and pieces:
             means[index] = table[pieces].mean(0)
-    means[student.eos_token_id] = table[teacher.eos_token_id]
+    end = teacher.sep_token_id if teacher.eos_token_id is None else teacher.eos_token_id
+    if end is not None:
+        means[student.eos_token_id] = table[end]
     return means
 
 
