@@ -37,7 +37,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", default="out/demo", metavar="DIR", help="where everything goes (default: out/demo)")
     parser.add_argument("--limit", type=int, default=0, help="only the first N examples of the probe set (0: all)")
     parser.add_argument("--workers", type=int, default=2, help="processes that draw (default: 2)")
-    cli.add_common(parser)
     return parser
 
 
