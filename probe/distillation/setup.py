@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ from probe.distillation.optimisation import Trained
 from probe.distillation.steps import FrozenTeacher
 from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
-from probe.errors import UsageError
+from probe.errors import NonFiniteError, UsageError
 from probe.models import cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
 from probe.tokenization import PairedTokens, PairTokenizer
 
@@ -60,9 +60,7 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
     teacher_tokenizer = load_tokenizer(teacher_directory)
     teacher_embeddings = input_embeddings(teacher_directory)
     student, tokenizer = _student(config, [*training, *held_out], teacher_tokenizer, teacher_embeddings)
-    positions = getattr(student.config, "max_position_embeddings", config.max_length)
-    if config.max_length > positions:
-        raise UsageError(f"max_length: wanted at most the student's {positions} positions, found {config.max_length}.")
+    _check_positions(config.max_length, "student", student.config)
     pairer = PairTokenizer(tokenizer, teacher_tokenizer, max_length=config.max_length)
     pairs = [list(pairer.encode(part)) for part in (training, held_out)]
     report(f"{len(training)} training and {len(held_out)} held-out examples")
@@ -109,7 +107,17 @@ def _student(
     if (directory / "student").is_dir():
         directory = directory / "student"
     directory = resolve_model(directory if directory.exists() else config.student)
-    return load_causal_lm(directory), load_tokenizer(directory)
+    student = load_causal_lm(directory)
+    for name, tensor in student.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise NonFiniteError(f"{directory}: the student's {name} holds NaN or infinity; no run can start from it.")
+    return student, load_tokenizer(directory)
+
+
+def _check_positions(max_length: int, role: str, config: Any) -> None:
+    positions = getattr(config, "max_position_embeddings", None)
+    if positions is not None and max_length > positions:
+        raise UsageError(f"max_length: wanted at most the {role}'s {positions} positions, found {max_length}.")
 
 
 def _frozen_teacher(
@@ -119,6 +127,7 @@ def _frozen_teacher(
     sides = [pair.teacher for pair in pairs]
     cache = TeacherCache(cache_directory() / "teacher-states", model_fingerprint(directory), config.teacher_dtype)
     model = load_causal_lm(directory)
+    _check_positions(config.max_length, "teacher", model.config)
     head = model.get_output_embeddings()
     if head is None:
         raise UsageError(f"the teacher {config.teacher} has no output head; wanted a causal language model.")

@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the checkpoint directory to write")
     parser.add_argument("--resume", action="store_true", help="go on from an interrupted run with the same --out")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint at --out")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads (0: PyTorch's choice)")
+    parser.add_argument("--threads", type=cli.positive, help="CPU threads (PyTorch's choice by default)")
     cli.add_common(parser, json_report=True)
 
 
@@ -50,10 +50,20 @@ def run(args: argparse.Namespace) -> None:
     config = read_recipe(args.recipe, args.set)
     if args.out.exists() and not args.overwrite:
         raise UsageError(f"{args.out} exists; choose another --out, or --overwrite to replace it.")
+    if args.out.exists():
+        _check_replaceable(args.out)
     if args.threads:
         torch.set_num_threads(args.threads)
     metrics = train(config, args.out, resume=args.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
     print(json.dumps(metrics) if args.json else f"wrote {args.out}\n{_summary(metrics)}")
+
+
+def _check_replaceable(out: Path) -> None:
+    """--overwrite deletes what is there, so it must be a checkpoint (perhaps a damaged one), or empty."""
+    inside = {file.name for file in out.iterdir()} if out.is_dir() else {out.name}
+    if not inside or inside & {"student", "projectors.safetensors"}:
+        return
+    raise UsageError(f"{out} is not a checkpoint, so --overwrite does not replace it; choose another --out.")
 
 
 def _summary(metrics: dict[str, Any]) -> str:
@@ -76,7 +86,7 @@ def train(
     optimiser = torch.optim.AdamW(parameter_groups(setup.trained, config))
     torch.manual_seed(config.seed)
     first, curve = 0, Curve()
-    before = measure(setup)
+    before, gap = measure(setup), measure_gap(setup)
     if resume:
         first, curve = resume_state(setup, optimiser, state_directory)
         report(f"resumed at step {first}")
@@ -88,15 +98,16 @@ def train(
         if step < first:
             continue
         terms = train_step([setup.training[i] for i in indices], step_loss, setup, optimiser, step)
-        if step % config.log_every == 0 or step == config.steps - 1:
+        saving = (step + 1) % config.save_every == 0 and step + 1 < config.steps
+        if saving or step % config.log_every == 0 or step == config.steps - 1:
             curve.append(_log_entry(step, terms))
             report(_log_line(curve[-1], config.steps, time.monotonic() - started))
-        if (step + 1) % config.save_every == 0 and step + 1 < config.steps:
+        if saving:
             entry = measure(setup)
             curve[-1].update({f"held_out_{k}": v for k, v in entry.items()})
             report(f"step {step + 1}: held-out " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items()))
             save_state(setup, optimiser, state_directory, step + 1, curve)
-    metrics = _publish(setup, out, before, curve)
+    metrics = _publish(setup, out, before, gap, curve)
     shutil.rmtree(state_directory, ignore_errors=True)
     return metrics
 
@@ -117,12 +128,16 @@ def train_step(
             module.train()
     set_rates(optimiser, step, setup.config)
     optimiser.zero_grad(set_to_none=True)
-    terms = step_loss(pairs)
+    try:
+        terms = step_loss(pairs)
+    except NonFiniteError as error:
+        raise NonFiniteError(f"step {step}: {error}") from error
     terms.loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(list(parameters.values()), setup.config.clip)
-    if not torch.isfinite(norm):
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None])
+    if not torch.isfinite(norm):  # before clipping, which would spread NaN to every gradient
         broken = [n for n, p in parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()]
         raise NonFiniteError(f"step {step}: the gradient of {broken[0] if broken else 'the loss'} is not finite.")
+    torch.nn.utils.clip_grads_with_norm_(parameters.values(), setup.config.clip, norm)
     optimiser.step()
     return terms
 
@@ -171,15 +186,16 @@ def _log_line(entry: dict[str, float], steps: int, seconds: float) -> str:
     return f"step {entry['step']:.0f}/{steps}: {numbers} ({seconds:.0f} s)"
 
 
-def _publish(setup: Setup, out: Path, before: dict[str, float], curve: Curve) -> dict[str, Any]:
+def _publish(
+    setup: Setup, out: Path, before: dict[str, float], gap: KeyQueryGap | None, curve: Curve
+) -> dict[str, Any]:
     """Measure, write the model card, and save the checkpoint."""
     metrics: dict[str, Any] = {f"held_out_{key}": value for key, value in measure(setup).items()}
     metrics["before"] = before
     metrics["curve"] = curve
-    trained = setup.trained
-    if trained.attention is not None and setup.normalisation is not None and setup.held_out:
-        after = key_query_gap(setup.held_out, setup.tables, trained.attention, setup.normalisation.sigma_k)  # type: ignore[arg-type]
-        metrics["key_query"] = before_and_after(key_query_gap_at_start(setup), after)
+    trained, after = setup.trained, measure_gap(setup)
+    if gap is not None and after is not None:
+        metrics["key_query"] = before_and_after(gap, after)
     save_checkpoint(
         out,
         setup.checkpoint,
@@ -200,11 +216,13 @@ def before_and_after(before: KeyQueryGap, after: KeyQueryGap) -> dict[str, float
     return {f"{name}_{when}": gap[name] for name in asdict(before) for when, gap in gaps.items()}
 
 
-def key_query_gap_at_start(setup: Setup) -> KeyQueryGap:
-    """The gap with the projectors as they were at the first step: the same seed gives them again."""
-    from probe.attention import CrossModelAttention
+def measure_gap(setup: Setup) -> KeyQueryGap | None:
+    """The key-query gap on the held-out examples as things are now; None without projectors or positions to measure.
 
-    torch.manual_seed(setup.config.seed)
-    start = CrossModelAttention(setup.checkpoint.student_dim, setup.checkpoint.teacher_dim)
-    sigma_k = setup.normalisation.sigma_k if setup.normalisation is not None else 1.0
-    return key_query_gap(setup.held_out, setup.tables, start, sigma_k)
+    What is measured must be held out from what trains the classifier, so each side needs two positions.
+    """
+    attention, normalisation = setup.trained.attention, setup.normalisation
+    sides = zip(*((len(pair.student.targets), len(pair.teacher.targets)) for pair in setup.held_out), strict=True)
+    if attention is None or normalisation is None or min(map(sum, sides), default=0) < 2:
+        return None
+    return key_query_gap(setup.held_out, setup.tables, attention, normalisation.sigma_k)  # type: ignore[arg-type]
