@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from probe.errors import DamagedError, DiskError, UnsafeError, UsageError
+from probe.errors import DamagedError, DiskError, ProbeError, UnsafeError, UsageError
 
 MANIFEST = "manifest.json"
 
@@ -25,13 +25,20 @@ def disk_errors(place: Path | str) -> Iterator[None]:
     """
     try:
         yield
-    except BrokenPipeError:
+    except (BrokenPipeError, ProbeError):
         raise
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write {place}: {error.filename} is a file. Choose another --out.") from error
     except OSError as error:
         raise DiskError(
             f"cannot write {place}: {error.strerror or error}; nothing was left half written. "
+            "Free some space or choose another --out, then run the command again."
+        ) from error
+    except Exception as error:
+        if "(os error " not in str(error):  # how safetensors, written in Rust, passes a full disk on
+            raise
+        raise DiskError(
+            f"cannot write {place}: {error}; nothing was left half written. "
             "Free some space or choose another --out, then run the command again."
         ) from error
 

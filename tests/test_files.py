@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,26 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mon
         part.write_text("new")
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_disk_that_is_full_for_safetensors(tmp_path: Path) -> None:
+    """Its writer is not Python's: the error is a SafetensorError, here by a real limit on the size of a file."""
+    code = f"""
+import resource, signal, torch
+from safetensors.torch import save_file
+from probe.errors import DiskError
+from probe.files import atomic_file
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+try:
+    with atomic_file({str(tmp_path / "a.safetensors")!r}) as part:
+        save_file({{"a": torch.zeros(10000)}}, part)
+except DiskError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "nothing was left half written" in done.stdout
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_directory_is_replaced_as_a_whole(tmp_path: Path) -> None:
