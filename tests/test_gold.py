@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from probe.alignment import Gold, check_gold, read_gold, write_gold
-from probe.errors import DataError, DiskError
+from probe.errors import DataError, UsageError
 from tests.aligned import FINGERPRINTS, axis, make_gold, make_map
 
 TEXT = "a b"
@@ -111,7 +111,7 @@ def test_writing_refuses_what_it_could_not_read_back(tmp_path):
 
 def test_writing_into_a_file_as_directory(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(DiskError):
+    with pytest.raises(UsageError, match="is a file"):
         write_gold(tmp_path / "file" / "g.jsonl", [GOLD])
 
 
