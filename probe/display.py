@@ -17,7 +17,7 @@ DOTTED = "◌"  # carries a combining mark that has no letter before it in its t
 RESERVED = frozenset([*SIGNS.values(), "‹", "›", DOTTED])
 # Blank or without a glyph, though their general category says letter, symbol or mark.
 BLANK = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
-PLAIN = re.compile(r"[!-~]*")
+PLAIN = re.compile(r"[ -~]*")
 BYTE_PIECE = re.compile(r"<0x[0-9A-Fa-f]{2}>")
 LONE_BYTES = re.compile("[\udc80-\udcff]+")
 ESCAPE = re.compile("‹(?:U\\+([0-9A-F]{4,6})|([0-9A-F]{2}(?: [0-9A-F]{2})*))›")
@@ -31,7 +31,7 @@ def display_bytes(data: bytes) -> str:
 def display_text(text: str) -> str:
     """Display form of a text in which a lone byte 0xNN stands as U+DCNN (Python's ``surrogateescape``)."""
     if PLAIN.fullmatch(text):
-        return text
+        return text.replace(" ", SIGNS[" "])
     parts: list[str] = []
     position = 0
     for match in LONE_BYTES.finditer(text):

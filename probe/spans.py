@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate
+
+import numpy as np
 
 Span = tuple[int, int]
 # Letters that can melt into the one before them although they are no marks: Hangul jamo and half-width voicing.
@@ -15,8 +16,9 @@ def byte_offsets(text: str) -> Sequence[int]:
     """UTF-8 byte offset of every character boundary of ``text``: len(text) + 1 numbers, from 0."""
     if text.isascii():
         return range(len(text) + 1)
-    widths = (1 if c < "\x80" else 2 if c < "\u0800" else 3 if c < "\U00010000" else 4 for c in text)
-    return list(accumulate(widths, initial=0))
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), "<u4")
+    widths = 1 + (codes >= 0x80).astype(np.int64) + (codes >= 0x800) + (codes >= 0x10000)
+    return [0, *np.cumsum(widths).tolist()]
 
 
 def letter_groups(text: str, start: int = 0) -> Iterator[Span]:
