@@ -61,8 +61,8 @@ def _summary(
         f"{before[1]} possible; gold: {after[0]} and {after[1]} (every sure link is possible too).",
         "- `byte_view.py` proposed edits from the tokens' own bytes; each was read against the text. "
         f"{refused} links are not as proposed.",
-        "- One annotation: every example was read once, the corrected ones twice; the agreement of independent annotators "
-        "has not been measured.",
+        "- One annotation: every example was read once, the corrected ones twice; the agreement of independent "
+        "annotators has not been measured.",
         "",
     ]
 
