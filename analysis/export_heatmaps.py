@@ -144,7 +144,7 @@ def _draw(job: Job, *, maps: Path, out: Path) -> Drawn:
     score = score_map(amap, job.gold) if job.gold is not None else None
     path = plotting.save_figure(plotting.attention_heatmap(amap, gold=job.gold, score=score), out / job.file)
     worker.since_collection += 1
-    if worker.since_collection % 16 == 0:
+    if worker.since_collection % 4 == 0:
         gc.collect()  # figures are cycles, and large
     n, m = amap.weights.shape
     labels: dict[str, Any] = {

@@ -62,7 +62,7 @@ class MapStoreWriter:
         *,
         provenance: dict[str, Any],
         dtype: Literal["float16", "float32"] = "float16",
-        shard_mb: float = 8,
+        shard_mb: float = 4,
     ) -> None:
         if dtype not in ("float16", "float32"):
             raise UsageError(f"wanted weights stored as float16 or float32, got {dtype!r}.")
