@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -217,8 +217,10 @@ def run(args: argparse.Namespace) -> int:
     return report_on([args.maps], args)
 
 
-def report_on(paths: Sequence[Path], args: argparse.Namespace) -> int:
-    """Read, score, write (with ``args.out``) and print."""
+def report_on(
+    paths: Sequence[Path], args: argparse.Namespace, *, draw: Callable[[Report, Path], list[Path]] | None = None
+) -> int:
+    """Read, score, write (with ``args.out``) and print; ``draw`` writes more files there and returns their paths."""
     if not 0 <= args.threshold < 1:
         raise UsageError(f"--threshold must be in [0, 1), got {args.threshold}.")
     if args.seed < 0:
@@ -228,5 +230,6 @@ def report_on(paths: Sequence[Path], args: argparse.Namespace) -> int:
     metric = MapMetric(links=args.links, threshold=args.threshold)
     report = build_report(stores, golds, metric, resamples=args.resamples, seed=args.seed)
     written = write_report(report, args.out) if args.out else []
+    written += draw(report, args.out) if args.out and draw else []
     cli.report(report_values(report, written), report_lines(report, written), as_json=args.json)
     return 0

@@ -69,9 +69,10 @@ def make_store(folder, *, checkpoints=("good", "bad"), name="maps"):
     return folder
 
 
-def report(folder, *options, maps=("maps",), out="report"):
+def report(folder, *options, maps=("maps",), out="report", figures=False):
     argv = [*(str(folder / name) for name in maps), "--gold", str(folder / "gold.jsonl"), "--out", str(folder / out)]
-    return cli.main(alignment_report.build_parser, alignment_report.run, [*argv, "--resamples", "200", *options])
+    argv += ["--resamples", "200", *([] if figures else ["--no-figures"])]  # tests/test_breakdown_figure.py reads them
+    return cli.main(alignment_report.build_parser, alignment_report.run, [*argv, *options])
 
 
 def test_files_schema_and_numbers(store, capsys):
@@ -194,8 +195,9 @@ def test_two_stores_and_a_single_checkpoint(tmp_path, capsys):
     assert len(both) == 12 and len(single) == 0 and list(single.columns) == list(both.columns)
 
 
-def test_same_numbers_twice(store, capsys):
-    assert report(store) == report(store, out="again") == 0
+def test_same_bytes_twice(store, capsys):
+    assert report(store, figures=True) == report(store, out="again", figures=True) == 0
+    assert len(list((store / "report").glob("breakdowns-*.png"))) == 2
     for path in (store / "report").iterdir():
         assert path.read_bytes() == (store / "again" / path.name).read_bytes()
 
