@@ -17,6 +17,7 @@ from probe.attention_map import AttentionMap
 from probe.gold import Gold
 
 PAGE_WIDTH = 915  # pixels of the main part in a window of 1440; wider windows leave a margin
+COLUMN_GAP = 32  # pixels between two maps side by side, and the rest of the axis labels
 TEXT_BESIDE = 640  # a map narrower than this leaves room for the texts on its right
 HOW_TO_READ = """
 - Each **row** is a token the student predicts, each **column** a token the teacher predicts, from the same text.
@@ -65,7 +66,7 @@ def draw_example(source: Source, run: Run, rows: pd.DataFrame, listed: pd.DataFr
     draw_panel_scores(panels)
     if gold is not None:
         st.caption(" &emsp; ".join(draw_map.KEY))
-    step, width = draw_map.chart_size(window, PAGE_WIDTH // 2 if beside else PAGE_WIDTH)
+    step, width = draw_map.chart_size(window, PAGE_WIDTH // 2 - COLUMN_GAP if beside else PAGE_WIDTH)
     if len(panels) == 1 and width < TEXT_BESIDE:
         left, right = st.columns([width + 20, PAGE_WIDTH - width - 20])
         with left:
