@@ -132,9 +132,10 @@ def breakdowns_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPL
             f"{place} {name}": run.counts(name, mask) for place, (_, _, mask) in enumerate(groups) for name in names
         }
         intervals = _intervals(counts, resamples, seed)
-        scored = ~np.isnan(run.tokens["top1_possible"].to_numpy())
+        scored = {name: ~np.isnan(run.tokens[f"top1_{name}"].to_numpy()) for name in ("possible", "sure")}
         for place, (breakdown, group, mask) in enumerate(groups):
-            row = {**run.labels, "breakdown": breakdown, "group": group, "n_positions": int((mask & scored).sum())}
+            row = {**run.labels, "breakdown": breakdown, "group": group}
+            row |= {"n_positions": int((mask & scored["possible"]).sum()), "n_sure": int((mask & scored["sure"]).sum())}
             for name in names:
                 row |= _cells(name, intervals[f"{place} {name}"])
             rows.append(row)

@@ -126,8 +126,8 @@ def test_breakdowns_add_up(store, capsys):
     breakdowns = pd.read_csv(store / "report" / "breakdowns.csv")
     assert set(breakdowns["breakdown"]) == {"relation", "tied", "token_class", "place", "length", "category"}
     for _, part in breakdowns.groupby(["checkpoint", "direction"]):
-        totals = part.groupby("breakdown")["n_positions"].sum()
-        assert totals.nunique() == 1
+        totals = part.groupby("breakdown")[["n_positions", "n_sure"]].sum()
+        assert (totals.nunique() == 1).all() and (part["n_sure"] <= part["n_positions"]).all()
     one = breakdowns[(breakdowns["checkpoint"] == "bad") & (breakdowns["direction"] == "t2s")]
     assert set(one[one["breakdown"] == "category"]["group"]) == {"ab", "rest"}
     assert set(one[one["breakdown"] == "tied"]["group"]) == {"tied", "untied"}

@@ -38,7 +38,12 @@ class Frames:
 
 
 def cells(share, ceiling, positions):
-    values = {"n_positions": positions, "ceiling_sure": ceiling - 0.3, "ceiling_possible": ceiling}
+    values = {
+        "n_positions": positions,
+        "n_sure": positions - 4,
+        "ceiling_sure": ceiling - 0.3,
+        "ceiling_possible": ceiling,
+    }
     for metric in METRICS:
         value = share - 0.05 if metric.endswith("sure") else share
         values |= {metric: value, f"{metric}_low": max(0, value - 0.04), f"{metric}_high": min(1, value + 0.02)}
@@ -96,7 +101,7 @@ def test_all_positions_beside_the_baselines():
     assert intervals(ax)[0] == pytest.approx((0.56, 0.62)) and intervals(ax)[5] == pytest.approx((0.96, 1.0))
     assert ceilings(ax) == [(0.9, -0.5, 5.5)]  # one line across, no bar
     texts = {text.get_gid(): text.get_text() for text in ax.texts if text.get_gid() in ("title", "finding")}
-    assert texts == {"title": "All positions with gold (100)", "finding": ""}
+    assert texts == {"title": "All positions with a possible link (100)", "finding": ""}
     assert [text.get_text() for text in ax.texts if text.get_gid() == "value"][:2] == ["0.60", "0.50"]
 
 
@@ -152,6 +157,8 @@ def test_each_metric_has_its_numbers_and_its_ceiling(metric):
     assert bars(ax)[-0.28][0] == pytest.approx(share)
     wanted = {"sure": {0.2, 0.7}, "possible": {0.5, 1.0}, "accuracy": set()}[metric.split("_")[-1]]
     assert {round(share, 6) for share, _, _ in ceilings(ax)} == wanted
+    counted = (76, 16) if "sure" in metric else (80, 20)  # those without a sure link have no score on sure links
+    assert labels(ax) == [f"untied\n{counted[0]} positions", f"tied\n{counted[1]} positions"]
     assert ax.get_xlabel() == f"{METRICS[metric].share} (0–1)" and ax.get_xlim() == (0, 1)
     assert ("ceiling" in figure.texts[1].get_text()) == bool(wanted)
     assert_nothing_cut_off(figure)
@@ -185,7 +192,7 @@ def test_undefined_numbers_leave_a_gap():
     report.breakdowns.loc[empty, ["top1_possible", "top1_possible_low", "top1_possible_high", "ceiling_possible"]] = (
         np.nan
     )
-    report.breakdowns.loc[empty, "n_positions"] = 0
+    report.breakdowns.loc[empty, ["n_positions", "n_sure"]] = 0
     lone = report.runs["checkpoint"] == "cma"
     report.runs.loc[lone, ["top1_possible_low", "top1_possible_high"]] = np.nan
     figure = breakdown_figure(report)

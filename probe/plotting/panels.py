@@ -15,19 +15,23 @@ from probe.plotting.labels import elide, readable
 
 @dataclass(frozen=True)
 class Measure:
-    """A score's name, what its axis says (from 0 to 1), and the column of its ceiling, if it has one."""
+    """A score's name, what its axis says (from 0 to 1), the column of its ceiling, if any, and of what it counts.
+
+    Only positions with a sure link have scores on sure links.
+    """
 
     name: str
     share: str
     ceiling: str = ""
+    count: str = "n_positions"
 
 
 HEAVIEST, WEIGHT = "share of positions whose heaviest cell is", "mean share of a position's weight on"
 METRICS = {
     "top1_possible": Measure("top-1 accuracy", f"{HEAVIEST} a possible link", "ceiling_possible"),
-    "top1_sure": Measure("top-1 accuracy, sure links", f"{HEAVIEST} a sure link", "ceiling_sure"),
+    "top1_sure": Measure("top-1 accuracy, sure links", f"{HEAVIEST} a sure link", "ceiling_sure", "n_sure"),
     "gold_mass_possible": Measure("gold mass", f"{WEIGHT} possible links", "ceiling_possible"),
-    "gold_mass_sure": Measure("gold mass, sure links", f"{WEIGHT} sure links", "ceiling_sure"),
+    "gold_mass_sure": Measure("gold mass, sure links", f"{WEIGHT} sure links", "ceiling_sure", "n_sure"),
     "chunk_accuracy": Measure("chunk accuracy", f"{HEAVIEST} in the right chunk"),
 }
 DIRECTIONS = {
@@ -80,7 +84,8 @@ def all_positions(runs: pd.DataFrame, metric: str) -> Panel:
     labels = tuple(shown_name(name) for name in shown["checkpoint"])
     best = runs.loc[runs["checkpoint"] == POSITION_FREE, metric]
     ceiling = float(best.iloc[0]) if len(best) else math.nan
-    title = f"All positions with gold ({_count(runs['n_positions'])})"
+    count = METRICS[metric].count
+    title = f"All positions with a {'sure' if count == 'n_sure' else 'possible'} link ({_count(runs[count])})"
     return Panel(title, "", labels, _bars(shown, range(len(shown)), metric), dodge=False, ceiling=ceiling)
 
 
@@ -88,7 +93,8 @@ def by_group(frame: pd.DataFrame, breakdown: str, metric: str, untrained: set[st
     title, order = GROUPS[breakdown]
     known = [*order, *sorted(set(frame["group"]) - set(order))]
     names = [name for name in known if name in set(frame["group"])]
-    labels = tuple(f"{name}\n{_count(frame.loc[frame['group'] == name, 'n_positions'])} positions" for name in names)
+    counts = [_count(frame.loc[frame["group"] == name, METRICS[metric].count]) for name in names]
+    labels = tuple(f"{name}\n{count} positions" for name, count in zip(names, counts, strict=True))
     learned = frame[~frame["checkpoint"].isin(untrained)]
     finding = _finding(learned if len(learned) else frame, metric)
     return Panel(title, finding, labels, _bars(frame, [names.index(g) for g in frame["group"]], metric), dodge=True)
@@ -96,8 +102,9 @@ def by_group(frame: pd.DataFrame, breakdown: str, metric: str, untrained: set[st
 
 def _finding(frame: pd.DataFrame, metric: str) -> str:
     """The group whose share of what is missed most exceeds its share of the positions; nothing under 1 % more."""
-    table = {name: frame.pivot(index="group", columns="checkpoint", values=name) for name in ("n_positions", metric)}
-    positions = table["n_positions"]
+    count = METRICS[metric].count
+    table = {name: frame.pivot(index="group", columns="checkpoint", values=name) for name in (count, metric)}
+    positions = table[count]
     missed = (positions * (1 - table[metric])).fillna(0.0)
     if not len(frame) or not (missed.sum() > 0).all():
         return ""
