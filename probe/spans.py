@@ -38,11 +38,22 @@ def changed_groups(text: str, first: int, normal: Callable[[str], str]) -> list[
     Which piece came from which mark cannot be known after composition or reordering, and marks that were composed away
     are missing from the tokenizer's offsets: such a group is indivisible.
     """
-    start = min(first, len(text) - 1)
-    while start > 0 and _is_mark(text[start]):
-        start -= 1
+    start = _letter_start(text, min(first, len(text) - 1))
     groups = (group for group in letter_groups(text, max(start, 0)) if group[1] - group[0] > 1 and group[1] > first)
-    return [(low, high) for low, high in groups if normal(text[low:high]) != text[low:high]]
+    return [(low, high) for low, high in groups if _melts(text[low:high], normal)]
+
+
+def _letter_start(text: str, position: int) -> int:
+    """Where the letter begins whose mark stands at ``position``; ``position`` itself where none does."""
+    while position > 0 and _is_mark(text[position]):
+        position -= 1
+    return position
+
+
+def _melts(group: str, normal: Callable[[str], str]) -> bool:
+    """Whether a normaliser changes a group; a leading space that alone becomes a marker (▁) is no such change."""
+    made = normal(group)
+    return made != group and not (group[0] == " " and made == normal(group[0]) + group[1:])
 
 
 def _is_mark(character: str) -> bool:
@@ -94,12 +105,12 @@ def _spell(run: list[int | None], span: Span, owners: Sequence[tuple[int, Span]]
 
 
 def _owners(text: str, span: Span, normal: Callable[[str], str]) -> list[tuple[int, Span]]:
-    """Every byte of the normalised text[span] (marks of its last letter included), and the characters it comes from."""
+    """Every byte of the normalised letters that text[span] touches, marks included, and the characters it is of."""
     owners: list[tuple[int, Span]] = []
-    for low, high in letter_groups(text, span[0]):
+    for low, high in letter_groups(text, _letter_start(text, span[0])):
         if low >= span[1]:
             break
-        whole = normal(text[low:high]) != text[low:high]
+        whole = _melts(text[low:high], normal)
         for part in [(low, high)] if whole else [(k, k + 1) for k in range(low, high)]:
             owners += [(byte, part) for byte in normal(text[part[0] : part[1]]).encode("utf-8")]
     return owners
