@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> None:
         f"""
 done in {time.monotonic() - started:.0f} s
   maps       {maps}          a map store; read it with probe.attention_map.MapStore
-  report     {out / "report"}        tokens.csv, examples.csv, runs.csv, comparisons.csv
+  report     {out / "report"}        runs.csv, examples.csv, tokens.csv, comparisons.csv, breakdowns-t2s.png
   heatmaps   {out / "heatmaps"}      one PNG per map, gold outlined
 
 next

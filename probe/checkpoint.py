@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,6 +74,11 @@ class Checkpoint:
                 "cross-model attention map. Give a dskd-cma or dskd-cma-ga checkpoint."
             )
         return self.attention
+
+
+def embeddings_fingerprint(table: Tensor) -> str:
+    """The first 16 digits of the sha256 over an embedding table [vocabulary, width] in float32."""
+    return hashlib.sha256(table.float().contiguous().numpy().data).hexdigest()[:16]
 
 
 def save_checkpoint(

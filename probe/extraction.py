@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from probe import embedding_maps
 from probe.attention_map import AttentionMap
-from probe.checkpoint import Checkpoint, load_checkpoint
+from probe.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
 from probe.data import Example
 from probe.embedding_maps import DirectionChoice, MapSource, NormalisationKind
 from probe.errors import DamagedError, UsageError
@@ -116,11 +115,6 @@ class Extractor:
                     batch_size=batch_size,
                     padded_length=padded_length,
                 )
-
-
-def embeddings_fingerprint(table: Float[Tensor, "vocab width"]) -> str:
-    """The first 16 digits of the sha256 over an embedding table [vocabulary, width] in float32."""
-    return hashlib.sha256(table.float().contiguous().numpy().data).hexdigest()[:16]
 
 
 def _check_names(checkpoints: Sequence[Checkpoint], untrained_baseline: bool) -> None:

@@ -17,9 +17,8 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe.attention import CrossModelAttention, Normalisation
-from probe.checkpoint import CheckpointConfig, save_checkpoint
+from probe.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
 from probe.distillation.key_query import Discriminator
-from probe.extraction import embeddings_fingerprint
 from probe.models import input_embeddings, load_tokenizer
 from probe.tokenization import PairTokenizer
 

@@ -35,7 +35,8 @@ class Trained:
 
 
 def parameter_groups(trained: Trained, config: TrainConfig) -> list[dict[str, Any]]:
-    """AdamW groups with a peak ``rate`` each; weights of rank 2 and more decay, biases, norms and embeddings do not.
+    """AdamW groups with a peak ``rate`` each; weights of rank 2 and more decay, biases, norms and the token
+    embedding do not.
 
     With ``matching: released`` the discriminator stays out, as in the published code (methods.md).
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from probe.attention import CrossModelAttention, Normalisation, measure_sigmas
-from probe.checkpoint import CheckpointConfig
+from probe.checkpoint import CheckpointConfig, embeddings_fingerprint
 from probe.config import TrainConfig
 from probe.data import Example
 from probe.distillation.dataset import training_examples
@@ -84,7 +83,7 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
         teacher_vocabulary=len(teacher_embeddings),
         student_tokenizer=pairer.student_fingerprint,
         teacher_tokenizer=pairer.teacher_fingerprint,
-        teacher_embeddings=table_fingerprint(teacher_embeddings),
+        teacher_embeddings=embeddings_fingerprint(teacher_embeddings),
         normalisation=normalisation,
         settings=config.as_dict(),
     )
@@ -145,8 +144,3 @@ def calibrate(pairs: Sequence[PairedTokens], teacher: FrozenTeacher) -> Normalis
     targets = [i for pair in pairs for i in pair.teacher.targets]
     hidden = torch.cat([teacher.states[state_key(pair.teacher)].float() for pair in pairs])
     return measure_sigmas(teacher.embeddings[inputs], teacher.embeddings[targets], hidden)
-
-
-def table_fingerprint(table: Tensor) -> str:
-    """First 16 hexadecimal digits of the sha256 over an embedding table's float32 bytes."""
-    return hashlib.sha256(table.float().contiguous().numpy().tobytes()).hexdigest()[:16]
