@@ -123,6 +123,7 @@ def _matching(
         return None
     if config.matching == "gan":
         return gan_matching(trained.discriminator)  # type: ignore[arg-type]
+    # Padding, constant discriminator and weight are as published; σ_k stays the run's frozen one (parity: `batch`).
     table = trained.student.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
     padding = ReplayPadding(
         student_emb=table[0],

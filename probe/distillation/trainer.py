@@ -29,7 +29,7 @@ from probe.errors import NonFiniteError, UsageError
 from probe.tokenization import PairedTokens
 
 EXAMPLES = """
-  python -m probe train probe/recipes/sft.yaml --out checkpoints/sft
+  python -m probe train probe/recipes/sft.yaml --set data=dolly.jsonl student=my/gpt2 --out out/train/sft
   python -m probe train probe/recipes/dskd-cma.yaml --set steps=200 seed=1 --out runs/short --resume"""
 
 
