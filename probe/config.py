@@ -43,7 +43,8 @@ class TrainConfig:
     loss_on: str = "response"  # sft only: "response", or "text" (prompt and response, as in pre-training)
     seed: int = 0
     steps: int = 1000
-    batch_size: int = 8
+    batch_size: int = 8  # examples of one optimiser step, however many processes and forward passes share them
+    micro_batch: int = 0  # examples of one forward pass (gradient accumulation); 0: a process's share at once
     max_length: int = 256
     # objective, methods.md
     kd_rate: float = 0.5  # λ
@@ -65,6 +66,13 @@ class TrainConfig:
     warmup: float = 0.05  # share of the steps
     final_rate: float = 0.1  # share of the peak rate at the end of the cosine
     clip: float = 1.0
+    precision: str = "fp32"  # of the student's forward pass: fp32, bf16 or fp16; losses and weights stay fp32
+    gradient_checkpointing: bool = False
+    # LoRA of the student (arXiv 2106.09685); rank 0: all weights are trained
+    lora_rank: int = 0
+    lora_alpha: float = 16.0
+    lora_dropout: float = 0.0
+    lora_targets: tuple[str, ...] = ("all-linear",)  # names of the student's modules, or all-linear (but the head)
     calibration: int = 64  # examples that σ is measured on
     teacher_dtype: str = "float16"  # of the cached states
     save_every: int = 100
@@ -110,6 +118,13 @@ class TrainConfig:
             (0 <= self.seed < 2**31, "seed", "between 0 and 2147483647"),
             (self.steps > 0, "steps", "1 or more"),
             (self.batch_size > 0, "batch_size", "1 or more"),
+            (self.micro_batch >= 0, "micro_batch", "0 (all at once) or more"),
+            (self.precision in ("fp32", "bf16", "fp16"), "precision", "fp32, bf16 or fp16"),
+            (self.lora_rank >= 0, "lora_rank", "0 (no LoRA) or more"),
+            (0 < self.lora_alpha < math.inf, "lora_alpha", "more than 0, and finite"),
+            (0 <= self.lora_dropout < 1, "lora_dropout", "at least 0 and less than 1"),
+            (len(self.lora_targets) > 0, "lora_targets", "at least one name, or all-linear"),
+            (not self.lora_rank or self.student != "new", "lora_rank", "0 for a new student"),
             (self.max_length >= 8, "max_length", "8 or more"),
             (self.held_out >= 0, "held_out", "0 or more"),
             (0 <= self.kd_rate <= 1, "kd_rate", "between 0 and 1"),

@@ -17,7 +17,7 @@ TORCH_FREE = (
     "attention_map", "map_store", "map_index", "alignment", "spans", "gold", "metrics", "measures", "ties",
     "baselines", "statistics", "tables", "runs", "plotting", "display", "tokenization", "data", "config", "files",
     "errors", "cli", "__main__", "scoring", "extract_command", "doctor", "verify",
-    "rouge", "response_journal", "evaluation_tables", "evaluate",
+    "evaluation.rouge", "evaluation.journal", "evaluation.tables", "evaluation.evaluate",
 )  # fmt: skip
 TYPED_IN = ("app.live", "app.page_try_text")
 HEAVY = ("torch", "transformers", "matplotlib", "pandas", "numpy", "pyarrow", "streamlit", "scipy")

@@ -14,9 +14,9 @@ import pytest
 
 from probe.__main__ import main
 from probe.data import Example
-from probe.evaluation_tables import Evaluated, Scored, comparisons_frame, evaluation_frame
-from probe.response_journal import Drawn, Journal, response_key
-from probe.rouge import exact_match, rouge_l
+from probe.evaluation.journal import Drawn, Journal, response_key
+from probe.evaluation.rouge import exact_match, rouge_l
+from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame
 from tests import tiny
 
 
@@ -156,7 +156,7 @@ def test_the_command_writes_tables_and_goes_on_from_its_journal(
     assert tables["evaluation"]["method"].unique().tolist() == ["dskd-cma", "sft"]
 
     before = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setattr("probe.evaluate._draw", lambda *_: pytest.fail("everything is in the journal"))
+    monkeypatch.setattr("probe.evaluation.evaluate._draw", lambda *_: pytest.fail("everything is in the journal"))
     assert evaluate(room, "--against", f"{room}/sft", "--out", str(out)) == 0
     assert {path.name: path.read_bytes() for path in out.iterdir()} == before
 
@@ -170,7 +170,7 @@ def test_a_run_stopped_half_way_draws_only_what_is_missing(
     lines = (out / "responses.jsonl").read_bytes().splitlines(keepends=True)
     (out / "responses.jsonl").write_bytes(b"".join(lines[:5]) + lines[5][:20])
     asked: list[int] = []
-    from probe.distillation import generation
+    from probe.evaluation import generation
 
     real = generation.respond
 
@@ -222,5 +222,5 @@ def test_tables_that_cannot_be_written_leave_the_journal(
         patch.setattr("probe.files._sync", full)
         assert evaluate(room, "--out", str(tmp_path)) == 6
     assert [path.name for path in tmp_path.iterdir()] == ["responses.jsonl"]
-    monkeypatch.setattr("probe.evaluate._draw", lambda *_: pytest.fail("everything is in the journal"))
+    monkeypatch.setattr("probe.evaluation.evaluate._draw", lambda *_: pytest.fail("everything is in the journal"))
     assert evaluate(room, "--out", str(tmp_path)) == 0

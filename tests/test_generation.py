@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from probe.data import Example
-from probe.distillation.generation import Request, Response, Sampling, pick, respond, uniform_draws
 from probe.errors import NonFiniteError, UsageError
+from probe.evaluation.generation import Request, Response, Sampling, pick, respond, uniform_draws
 from probe.models import load_causal_lm, load_tokenizer
 from probe.one_side import Side
 from tests import tiny

@@ -24,9 +24,9 @@ from probe.errors import DamagedError, UnsafeError
 from probe.extraction import extract_maps
 from probe.map_store import MapStore
 from probe.models import input_embeddings, load_causal_lm, load_tokenizer
-from probe.reference_files import read_tensors
-from probe.reference_models import read_model
-from probe.reference_projectors import looks_untrained, read_projectors
+from probe.reference.files import read_tensors
+from probe.reference.models import read_model
+from probe.reference.projectors import looks_untrained, read_projectors
 from probe.tokenization import PairTokenizer
 from tests import public_code, tiny
 
@@ -359,7 +359,7 @@ def test_another_text_than_the_dumps_is_named(room: Path, capsys: pytest.Capture
 
 
 def test_only_the_importer_unpickles() -> None:
-    """Every call and import in the rooms that could unpickle is in probe/reference_files.py, with weights_only=True."""
+    """Every call and import in the rooms that could unpickle is in probe/reference/files.py, with weights_only=True."""
     found = {}
     for file in (file for room in ("probe", "app", "analysis") for file in sorted((ROOT / room).rglob("*.py"))):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -374,8 +374,8 @@ def test_only_the_importer_unpickles() -> None:
                 or names & risky or module in risky or "trust_remote_code=True" in text or "allow_pickle=True" in text
             ):  # fmt: skip
                 found.setdefault(file.relative_to(ROOT).as_posix(), []).append(text)
-    assert list(found) == ["probe/reference_files.py"], found
-    assert sorted(found["probe/reference_files.py"]) == [
+    assert list(found) == ["probe/reference/files.py"], found
+    assert sorted(found["probe/reference/files.py"]) == [
         "import pickle", "torch.load(path, map_location='cpu', weights_only=True)",
     ]  # fmt: skip
 
@@ -386,10 +386,10 @@ def test_nobody_but_the_importer_reaches_the_reader_of_pickles() -> None:
     def users(name: str) -> set[str]:
         return {user for user in modules() if f"probe.{name}" in imports(user)}
 
-    assert users("reference_files") == {"probe.reference_models", "probe.reference_projectors"}
-    assert users("reference_projectors") == {"probe.reference_pieces"}
-    assert users("reference_models") == {"probe.reference_pieces", "probe.reference_calibration"}
-    assert users("reference_pieces") == users("reference_calibration") == {"probe.import_reference"}
+    assert users("reference.files") == {"probe.reference.models", "probe.reference.projectors"}
+    assert users("reference.projectors") == {"probe.reference.pieces"}
+    assert users("reference.models") == {"probe.reference.pieces", "probe.reference.calibration"}
+    assert users("reference.pieces") == users("reference.calibration") == {"probe.reference.import_reference"}
 
 
 def test_a_pickle_that_calls_something_is_named(tmp_path: Path) -> None:

@@ -17,8 +17,8 @@ from probe.files import atomic_directory, sha256_of
 
 if TYPE_CHECKING:
     from probe.checkpoint import CheckpointConfig
-    from probe.reference_calibration import Measured
-    from probe.reference_pieces import Pieces
+    from probe.reference.calibration import Measured
+    from probe.reference.pieces import Pieces
     from probe.tokenization import PairTokenizer
 
 DESCRIPTION = """Turn a Hugging Face directory and projector.pt, as the public DSKD or DSKD-KQ training code saves them,
@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> None:
     _check_options(args)
     examples = read_examples(args.data, limit=args.calibration)
     align_examples = read_examples(args.align_data) if args.align_data else None
-    from probe.reference_calibration import measure
-    from probe.reference_pieces import Sources, read_pieces
+    from probe.reference.calibration import measure
+    from probe.reference.pieces import Sources, read_pieces
     from probe.tokenization import PairTokenizer
 
     names = ("student", "teacher", "projector", "projector_config", "lora", "teacher_lora", "method")
@@ -141,7 +141,7 @@ def _write_maps(
     """Write the maps of align.jsonl; the store appears when ``stack`` is left. Returns what to report."""
     from probe.map_store import MapStoreWriter
     from probe.one_side import Side
-    from probe.reference_align import CANNOT_TELL, add_maps
+    from probe.reference.align import CANNOT_TELL, add_maps
 
     sides = (Side(pieces.student_tokenizer, "student"), Side(pieces.teacher_tokenizer, "teacher"))
     provenance = {

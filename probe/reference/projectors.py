@@ -20,7 +20,7 @@ from torch import Tensor
 from probe.attention import CrossModelAttention, SpaceProjectors
 from probe.checkpoint import load_exactly
 from probe.errors import DamagedError
-from probe.reference_files import read_tensors
+from probe.reference.files import read_tensors
 
 NAMES = ("query", "t2s", "s2t")
 ROUNDING = 1 + 2**-8  # of a bound that was stored as bfloat16
@@ -37,7 +37,7 @@ def read_projectors(
 
     Raises:
         DamagedError: a projector is missing, of another shape than the two models want (gives both), or not affine.
-        UnsafeError, NonFiniteError: as :func:`probe.reference_files.read_tensors`.
+        UnsafeError, NonFiniteError: as :func:`probe.reference.files.read_tensors`.
     """
     if config is not None:
         _check_structures(config)

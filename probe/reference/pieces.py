@@ -14,8 +14,8 @@ from probe.attention import CrossModelAttention, SpaceProjectors
 from probe.errors import UsageError
 from probe.methods import METHODS
 from probe.models import input_embeddings, load_tokenizer, resolve_model
-from probe.reference_models import embedding_table, read_model
-from probe.reference_projectors import looks_untrained, read_projectors
+from probe.reference.models import embedding_table, read_model
+from probe.reference.projectors import looks_untrained, read_projectors
 from probe.safety import refuse_code
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Pieces:
 
     @property
     def query_looks_untrained(self) -> bool:
-        """See :func:`probe.reference_projectors.looks_untrained`; False where there is no query."""
+        """See :func:`probe.reference.projectors.looks_untrained`; False where there is no query."""
         return isinstance(self.attention, CrossModelAttention) and looks_untrained(self.attention.query)
 
 

@@ -14,17 +14,17 @@ import pandas as pd
 from probe import __version__, cli, statistics
 from probe.data import Example, read_examples
 from probe.errors import UsageError
-from probe.evaluation_tables import Evaluated, Scored, comparisons_frame, evaluation_frame, responses_frame
+from probe.evaluation.journal import Drawn, Journal, response_key
+from probe.evaluation.rouge import exact_match, metric_signature, rouge_l
+from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame, responses_frame
 from probe.files import MANIFEST, sha256_of
 from probe.report_text import aligned, records
-from probe.response_journal import Drawn, Journal, response_key
-from probe.rouge import exact_match, metric_signature, rouge_l
 from probe.tables import write_csv
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from probe.distillation.generation import Sampling
+    from probe.evaluation.generation import Sampling
     from probe.one_side import Side
 
 DESCRIPTION = """Generate responses and score them against the accepted answers: ROUGE-L (best accepted answer) and
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
         raise UsageError(f"wanted different seeds of at least 0, got {' '.join(map(str, args.seeds))}.")
     data = read_data(args.data, args.in_domain, args.limit)
-    from probe.distillation.generation import Sampling  # torch: seconds, so only when the input is readable
+    from probe.evaluation.generation import Sampling  # torch: seconds, so only when the input is readable
 
     sampling = Sampling(args.temperature, args.top_p, args.max_prompt_length, args.max_new_tokens)
     subjects, against = find_subjects(args.checkpoint, args.against)
@@ -193,7 +193,7 @@ def _draw(
     args: argparse.Namespace,
     journal: Journal,
 ) -> None:
-    from probe.distillation.generation import Request, respond
+    from probe.evaluation.generation import Request, respond
 
     model = _load(subject, args.dtype)
     keys, requests = list(todo), [Request(*wanted) for wanted in todo.values()]

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from probe.errors import DamagedError, UnsafeError
 from probe.models import load_causal_lm
-from probe.reference_files import read_tensors
+from probe.reference.files import read_tensors
 from probe.safety import refuse_adapter, refuse_code
 
 if TYPE_CHECKING:
