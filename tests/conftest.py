@@ -1,6 +1,6 @@
 """Hypothesis draws the same examples at every run, so that the gate says the same thing twice; tabs of a real browser.
 
-Search further with `PROBE_LAWS=600 HYPOTHESIS_PROFILE=search pytest tests/test_tokenization_properties.py`.
+`python -m tests.laws` searches further: as many new examples as one wishes for each property.
 """
 
 from __future__ import annotations

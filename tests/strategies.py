@@ -1,7 +1,10 @@
-"""Hypothesis strategies: texts of the kinds that break token spans, and whole examples."""
+"""Hypothesis strategies: texts of the kinds that break token spans, and whole examples; how many a property gets."""
 
 from __future__ import annotations
 
+import os
+
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from probe.data import Example
@@ -17,6 +20,16 @@ WORDS = (
 )
 # U+2581 is the space of SentencePiece itself: it cannot be told from a space, so no oracle can say what it was.
 CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\u2581")
+
+
+def law(quick: int, *, cases: int = 1) -> settings:
+    """Settings of a property: ``quick`` examples in the gate, ``PROBE_LAWS`` where that is set.
+
+    A test that is parametrised into several ``cases`` shares ``PROBE_LAWS`` among them, and gets ``quick`` for each.
+    """
+    wanted = os.environ.get("PROBE_LAWS")
+    examples = -(-int(wanted) // cases) if wanted else quick
+    return settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
 
 
 def texts(*, min_parts: int = 0, max_parts: int = 10) -> st.SearchStrategy[str]:

@@ -14,6 +14,7 @@ from probe.attention_map import AttentionMap, check_map
 from probe.errors import UsageError
 from probe.metrics import gold_cells
 from tests.aligned import axis, make_gold, make_map
+from tests.strategies import law
 
 TEXT = "the cats sat"
 STUDENT = axis(TEXT, ["the", " c", "ats", " sat"])
@@ -87,6 +88,7 @@ def test_gold_of_groups_links_what_their_targets_link():
     np.testing.assert_array_equal(sure, np.eye(4, dtype=bool))
 
 
+@law(100)
 @given(maps(), st.sampled_from(UNITS))
 def test_grouping_keeps_sums_mass_and_order(amap: AttentionMap, unit: str):
     groups = partition(amap.text, amap.student, amap.teacher, unit)
@@ -103,6 +105,7 @@ def test_grouping_keeps_sums_mass_and_order(amap: AttentionMap, unit: str):
         assert made.student == amap.student and made.teacher == amap.teacher
 
 
+@law(100)
 @given(maps(), st.data())
 def test_a_window_holds_the_cells_and_links_of_its_ranges(amap: AttentionMap, data: st.DataObject):
     n, m = amap.weights.shape

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import cache
 from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from probe import measures
@@ -23,12 +22,10 @@ from probe.tables import safe_cell
 from probe.ties import best_position_free, pair_classes
 from probe.tokenization import PairTokenizer
 from tests.aligned import FINGERPRINTS, axis, make_gold, make_map
-from tests.strategies import texts
+from tests.strategies import law, texts
 from tests.tokenizers_zoo import BY_NAME
 
-LAW = settings(
-    max_examples=int(os.environ.get("PROBE_LAWS", "60")), deadline=None, suppress_health_check=list(HealthCheck)
-)
+LAW = law(60)
 Span = tuple[int, int]
 METHODS = ("argmax", "mutual", "itermax", "threshold")
 
@@ -177,7 +174,7 @@ def pair_tokenizer(student: str, teacher: str) -> PairTokenizer:
 
 
 @pytest.mark.parametrize("student", sorted(BY_NAME))
-@settings(LAW, max_examples=max(20, LAW.max_examples // 2))
+@law(30, cases=len(BY_NAME))
 @given(st.sampled_from(sorted(BY_NAME)), texts(max_parts=3), texts(min_parts=1, max_parts=6).filter(bool))
 def test_tokenizers_against_the_oracles(student, teacher, prompt, output):
     pair = pair_tokenizer(student, teacher).encode([Example("x", prompt, (output,))])[0]
@@ -401,7 +398,7 @@ def test_link_scores_are_consistent(data):
 def test_gold_survives_every_format(tmp_path_factory, data):
     amap = data.draw(maps())
     gold = data.draw(golds(amap))
-    folder = tmp_path_factory.mktemp("gold")
+    folder = tmp_path_factory.getbasetemp()
     write_gold(folder / "g.jsonl", [gold])
     assert read_gold(folder / "g.jsonl") == {gold.id: gold}
     assume(gold.possible)

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
 
 import pytest
-from hypothesis import HealthCheck, assume, given, reject, settings
+from hypothesis import assume, given, reject
 from hypothesis import strategies as st
 
 from probe.data import Example
 from probe.display import byte_alphabet, display_bytes, read_back
 from probe.errors import DataError
 from probe.tokenization import PairTokenizer, TokenizedSide
-from tests.strategies import examples, texts
+from tests.strategies import examples, law, texts
 from tests.tokenizers_zoo import BY_NAME, ZOO, Zoo
 
-LAW = settings(
-    max_examples=int(os.environ.get("PROBE_LAWS", "250")), deadline=None, suppress_health_check=list(HealthCheck)
-)
+LAW = law(250)
 Interval = tuple[int, int]
 
 
@@ -153,7 +150,7 @@ def text_pieces(zoo: Zoo, text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("zoo", ZOO, ids=lambda zoo: zoo.name)
-@LAW
+@law(250, cases=len(ZOO))
 @given(example=examples())
 def test_spans_are_those_of_the_oracle(zoo: Zoo, example: Example) -> None:
     text = example.prompt + example.output

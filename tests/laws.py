@@ -1,0 +1,181 @@
+"""`python -m tests.laws`: every property test on 10,000 new random examples, counted as they run.
+
+Each property runs in a process of its own. What is known is kept in a journal (JSON lines), so a run that was stopped
+goes on where it was; a property that was edited since, or that was falsified, runs again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.laws_count import VARIABLE
+
+ROOT = Path(__file__).parents[1]
+JOURNAL = ROOT / "out" / "laws.jsonl"
+
+
+@dataclass(frozen=True)
+class Property:
+    """A test function that hypothesis draws examples for; ``digest`` changes when its source does."""
+
+    file: Path
+    name: str
+    digest: str
+
+    @property
+    def key(self) -> str:
+        return f"{self.file.name}::{self.name}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one property: ``examples`` ran to their end, ``rejected`` were drawn and did not count.
+
+    ``failures`` holds the smallest counter-examples; ``--hypothesis-seed SEED`` draws the same examples again.
+    """
+
+    property: str
+    digest: str
+    wanted: int
+    examples: int
+    rejected: int
+    seconds: float
+    seed: int
+    failures: tuple[str, ...]
+
+    @property
+    def result(self) -> str:
+        if self.failures:
+            return "FALSIFIED"
+        return "ok" if self.examples >= self.wanted else f"ok, but fewer than {self.wanted}"
+
+
+def properties(folder: Path) -> list[Property]:
+    """Every property test of the test files in ``folder``, in order of file and line."""
+    return [one for file in sorted(folder.glob("test_*.py")) for one in _properties_of(file)]
+
+
+def _properties_of(file: Path) -> Iterator[Property]:
+    source = file.read_text(encoding="utf-8")
+    for node in ast.walk(ast.parse(source)) if "@given" in source else ():
+        if isinstance(node, ast.FunctionDef) and any(_is_given(one) for one in node.decorator_list):
+            text = "\n".join(map(ast.unparse, (*node.decorator_list, node)))
+            yield Property(file, node.name, hashlib.sha256(text.encode()).hexdigest()[:12])
+
+
+def _is_given(decorator: ast.expr) -> bool:
+    return isinstance(decorator, ast.Call) and ast.unparse(decorator.func) in ("given", "hypothesis.given")
+
+
+def run(one: Property, examples: int) -> Outcome:
+    """Run one property on new random examples, in a process of its own."""
+    seed, begun = random.SystemRandom().randrange(2**32), time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        count = Path(folder) / "count.json"
+        wanted = {"PROBE_LAWS": str(examples), "HYPOTHESIS_PROFILE": "search", VARIABLE: str(count)}
+        command = ["-m", "pytest", f"{one.file}::{one.name}", "-q", "-p", "tests.laws_count", "-p", "no:cacheprovider"]
+        done = subprocess.run(
+            [sys.executable, *command, f"--hypothesis-seed={seed}", f"--basetemp={folder}/tmp"],
+            cwd=ROOT, env=os.environ | wanted, capture_output=True, text=True, errors="replace", check=False,
+        )  # fmt: skip
+        found = json.loads(count.read_text(encoding="utf-8")) if count.exists() else {}
+    failures = found.get("failures", [])
+    if done.returncode and not failures:
+        failures = ["no counter-example; pytest said:\n" + (done.stdout + done.stderr)[-2000:]]
+    ran, rejected = found.get("examples", 0), found.get("rejected", 0)
+    seconds = round(time.monotonic() - begun, 1)
+    return Outcome(one.key, one.digest, examples, ran, rejected, seconds, seed, tuple(failures))
+
+
+def read_journal(path: Path) -> dict[str, Outcome]:
+    """The last outcome of each property; a line that was cut off when a run was stopped is passed over."""
+    known: dict[str, Outcome] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        known[record["property"]] = Outcome(**{**record, "failures": tuple(record["failures"])})
+    return known
+
+
+def campaign(wanted: Sequence[Property], examples: int, jobs: int, journal: Path) -> Iterator[Outcome]:
+    """Outcomes as they come: first those that the journal has, then those that had to be run."""
+    known = read_journal(journal)
+    fit = {
+        one.key: known[one.key]
+        for one in wanted
+        if one.key in known
+        and (known[one.key].digest, known[one.key].failures) == (one.digest, ())
+        and known[one.key].wanted >= examples
+    }
+    yield from fit.values()
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in as_completed([pool.submit(run, one, examples) for one in wanted if one.key not in fit]):
+            with journal.open("a", encoding="utf-8") as handle:
+                handle.write(json.dumps(asdict(future.result()), ensure_ascii=False) + "\n")
+            yield future.result()
+
+
+def table(outcomes: Iterable[Outcome], width: int) -> Iterator[str]:
+    """One line a property, counter-examples below it, and the total."""
+    seen: list[Outcome] = []
+    yield f"{'property':{width}}  examples  rejected  seconds  result"
+    for one in outcomes:
+        seen.append(one)
+        yield f"{one.property:{width}}  {one.examples:8,}  {one.rejected:8,}  {one.seconds:7.1f}  {one.result}"
+        yield from ("    " + line for text in one.failures for line in text.splitlines())
+    falsified, few = sum(bool(one.failures) for one in seen), sum("fewer" in one.result for one in seen)
+    examples, seconds = sum(one.examples for one in seen), sum(one.seconds for one in seen)
+    least = min((one.examples for one in seen), default=0)
+    yield f"{len(seen)} properties, {examples:,} examples in {seconds:,.0f} s, at least {least:,} each; " + (
+        f"{falsified} falsified, {few} with fewer examples than wanted"
+    )
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the properties and print the table; 1 if any is falsified."""
+    parser = argparse.ArgumentParser(prog="python -m tests.laws", description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("--examples", type=int, default=10_000, help="for each property (default 10,000)")
+    parser.add_argument("--jobs", type=int, default=1, help="properties that run at a time (default 1)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="those whose file::name holds NAME")
+    parser.add_argument("--folder", type=Path, default=ROOT / "tests", help="of the test files (default tests)")
+    parser.add_argument("--journal", type=Path, default=JOURNAL, help="default out/laws.jsonl; delete it to begin anew")
+    parser.add_argument("--list", action="store_true", help="only name the properties")
+    args = parser.parse_args(argv)
+    wanted = [one for one in properties(args.folder) if not args.only or any(name in one.key for name in args.only)]
+    if not wanted:
+        parser.error(f"no property test in {args.folder} has a name with {' or '.join(args.only) or '@given'}")
+    width = max(len(one.key) for one in wanted)
+    if args.list:
+        print("\n".join(one.key for one in wanted))
+        return 0
+    falsified = False
+
+    def watched() -> Iterator[Outcome]:
+        nonlocal falsified
+        for one in campaign(wanted, args.examples, args.jobs, args.journal):
+            falsified |= bool(one.failures)
+            yield one
+
+    for line in table(watched(), width):
+        print(line, flush=True)
+    return 1 if falsified else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
