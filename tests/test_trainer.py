@@ -17,7 +17,8 @@ from probe.__main__ import main
 from probe.checkpoint import load_checkpoint
 from probe.config import DIVERGENCES, TrainConfig
 from probe.distillation import trainer
-from probe.distillation.optimisation import parameter_groups
+from probe.distillation.engine import Engine
+from probe.distillation.engine import start as start_processes
 from probe.distillation.setup import Setup, prepare
 from probe.distillation.steps import step_loss
 from probe.distillation.trainer import train, train_step
@@ -69,6 +70,10 @@ def config(room: Path, method: str = "dskd-cma", **values: Any) -> TrainConfig:
         "teacher_dtype": "float32",
     }
     return TrainConfig(**{**settings, **values})
+
+
+def engine_of(setup: Setup) -> Engine:
+    return Engine.of(start_processes(setup.config), setup)
 
 
 def losses(metrics: dict[str, Any]) -> list[float]:
@@ -178,10 +183,10 @@ def test_an_interrupted_and_resumed_run_ends_like_an_unbroken_one(
     whole = train(settings, tmp_path / "whole")
     real = trainer.train_step
 
-    def interrupted(pairs: Any, loss: Any, setup: Setup, optimiser: Any, step: int) -> Any:
+    def interrupted(engine: Engine, pairs: Any, step: int) -> Any:
         if step == 7:
             raise KeyboardInterrupt
-        return real(pairs, loss, setup, optimiser, step)
+        return real(engine, pairs, step)
 
     monkeypatch.setattr(trainer, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
@@ -203,10 +208,10 @@ def begin(room: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **values: Any)
     settings = config(room, steps=4, save_every=2, **values)
     real = trainer.train_step
 
-    def stops(pairs: Any, loss: Any, setup: Setup, optimiser: Any, step: int) -> Any:
+    def stops(engine: Engine, pairs: Any, step: int) -> Any:
         if step == 2:
             raise KeyboardInterrupt
-        return real(pairs, loss, setup, optimiser, step)
+        return real(engine, pairs, step)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(trainer, "train_step", stops)
@@ -302,14 +307,14 @@ def test_nan_on_the_way_names_the_step_and_the_tensor(
 ) -> None:
     real = trainer.train_step
 
-    def planted(pairs: Any, loss: Any, setup: Setup, optimiser: Any, step: int) -> Any:
-        attention = setup.trained.attention
+    def planted(engine: Engine, pairs: Any, step: int) -> Any:
+        attention = engine.setup.trained.attention
         assert attention is not None
         if step == 1 and where == "weight":
             attention.t2s.weight.data[0, 0] = math.nan  # type: ignore[union-attr, operator, index]
         if step == 1 and where == "gradient":
             attention.s2t.bias.register_hook(lambda grad: grad * math.nan)  # type: ignore[union-attr, operator]
-        return real(pairs, loss, setup, optimiser, step)
+        return real(engine, pairs, step)
 
     monkeypatch.setattr(trainer, "train_step", planted)
     names = {"weight": r"step 1: .*t2s_ce = nan", "gradient": r"step 1: the gradient of attention\.s2t\.bias"}
@@ -384,7 +389,8 @@ def test_one_held_out_position_has_no_gap(room: Path, tmp_path: Path, monkeypatc
 
 
 def test_held_out_loss_does_not_depend_on_the_batch_size(room: Path) -> None:
-    found = [trainer.measure(prepare(config(room, held_out=5, batch_size=size))) for size in (1, 2)]
+    engines = [engine_of(prepare(config(room, held_out=5, batch_size=size))) for size in (1, 2)]
+    found = [trainer.measure(engine.setup, engine.objective) for engine in engines]
     assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
@@ -394,10 +400,7 @@ def test_rates_of_zero_change_nothing(room: Path, tmp_path: Path) -> None:
     settings = config(room, "dskd-cma-ga", **dict.fromkeys(rates, 0.0))
     start = prepare(settings)
     before = {name: p.detach().clone() for name, p in start.trained.named_parameters().items()}
-    optimiser = torch.optim.AdamW(parameter_groups(start.trained, settings))
-    assert start.teacher is not None and start.normalisation is not None
-    loss = step_loss(start.trained, settings, start.teacher, start.normalisation)
-    train_step(start.training[:2], loss, start, optimiser, 0)
+    train_step(engine_of(start), start.training[:2], 0)
     assert all(torch.equal(before[name], p) for name, p in start.trained.named_parameters().items())
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from jaxtyping import Int
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from probe.config import TrainConfig
 from probe.data import Example, read_examples
+from probe.distillation.loss_terms import Whole
 from probe.errors import DataError
 from probe.tokenization import PairedTokens, TokenizedSide
 
@@ -30,14 +32,25 @@ class SideBatch:
     targets: Int[Tensor, " position"]
     lengths: tuple[int, ...]
 
+    def to(self, device: torch.device) -> SideBatch:
+        """The same side with its tensors on ``device``."""
+        names = ("ids", "attention_mask", "rows", "places", "inputs", "targets")
+        return replace(self, **{name: getattr(self, name).to(device) for name in names})
+
 
 @dataclass(frozen=True)
 class PairedBatch:
-    """Both sides of the same examples."""
+    """Both sides of the same examples; ``whole`` is the batch that they are a part of."""
 
     student: SideBatch
     teacher: SideBatch
     pairs: tuple[PairedTokens, ...]
+    whole: Whole
+
+    @property
+    def shares(self) -> tuple[float, float]:
+        """This part of the whole batch's student and teacher positions."""
+        return len(self.student.targets) / self.whole.n_student, len(self.teacher.targets) / self.whole.n_teacher
 
 
 def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> SideBatch:
@@ -67,13 +80,33 @@ def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> S
     )
 
 
-def paired_batch(pairs: Sequence[PairedTokens], *, whole_text: bool = False) -> PairedBatch:
-    """Both sides of ``pairs``, padded."""
-    return PairedBatch(
-        side_batch([pair.student for pair in pairs], whole_text=whole_text),
-        side_batch([pair.teacher for pair in pairs]),
-        tuple(pairs),
-    )
+def paired_batch(
+    pairs: Sequence[PairedTokens], *, whole: Whole | None = None, device: torch.device | None = None
+) -> PairedBatch:
+    """Both sides of ``pairs``, padded, on ``device`` (the CPU); they are their own ``whole`` unless one is given."""
+    place = device or torch.device("cpu")
+    student, teacher = side_batch([pair.student for pair in pairs]), side_batch([pair.teacher for pair in pairs])
+    return PairedBatch(student.to(place), teacher.to(place), tuple(pairs), whole or whole_of(pairs))
+
+
+def whole_of(pairs: Sequence[PairedTokens], *, whole_text: bool = False) -> Whole:
+    """How many targets a batch has; with ``whole_text`` every student position counts, not just the response's."""
+    student = sum(len(pair.student.ids) - 1 if whole_text else len(pair.student.targets) for pair in pairs)
+    return Whole(student, sum(len(pair.teacher.targets) for pair in pairs))
+
+
+def parts_of_batch(batch: Sequence[int], processes: int, micro_batch: int) -> list[list[list[int]]]:
+    """[process][pass] -> the examples of that forward pass: at most ``micro_batch`` (0: no limit) of the batch's.
+
+    Passes differ by at most one example, and every process makes equally many; a batch smaller than their number leaves
+    some empty.
+    """
+    share = -(-len(batch) // processes)
+    passes = -(-share // (micro_batch or share))
+    least, more = divmod(len(batch), processes * passes)
+    ends = list(accumulate(least + (part < more) for part in range(processes * passes)))
+    parts = [list(batch[first:end]) for first, end in zip([0, *ends], ends, strict=False)]
+    return [parts[process::processes] for process in range(processes)]
 
 
 BUCKET = 16  # batches whose examples are sorted by length together: less padding, still shuffled

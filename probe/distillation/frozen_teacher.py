@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -30,14 +30,25 @@ class FrozenTeacher:
 
     def hidden(self, pairs: Sequence[PairedTokens]) -> Tensor:
         """Last hidden states of all pairs' response positions, flat, float32."""
-        return torch.cat([self.states[state_key(pair.teacher)].float() for pair in pairs])
+        return torch.cat([self.states[state_key(pair.teacher)].float() for pair in pairs]).to(self.head.device)
 
     def summary(self, pairs: Sequence[PairedTokens]) -> TeacherSummary:
         """The s2t term's constants for all pairs, computed the first time a text is met."""
         for pair in pairs:
             key = state_key(pair.teacher)
             if key not in self.summaries:
-                hidden = self.states[key].float()
-                self.summaries[key] = teacher_summary(hidden, self.head, self.temperature, self.head_bias)
-        parts = [self.summaries[state_key(pair.teacher)] for pair in pairs]
+                summary = teacher_summary(self.hidden([pair]), self.head, self.temperature, self.head_bias)
+                self.summaries[key] = _moved(summary, torch.device("cpu"))  # one for each text: more than a GPU holds
+        parts = [_moved(self.summaries[state_key(pair.teacher)], self.head.device) for pair in pairs]
         return TeacherSummary(torch.cat([p.expected_head for p in parts]), torch.cat([p.negentropy for p in parts]))
+
+    def to(self, device: torch.device) -> FrozenTeacher:
+        """The same teacher with its tables on ``device``; states and summaries stay on the CPU until they are asked."""
+        bias = None if self.head_bias is None else self.head_bias.to(device)
+        mapping = None if self.token_map is None else self.token_map.to(device)
+        tables = self.embeddings.to(device), self.head.to(device)
+        return replace(self, embeddings=tables[0], head=tables[1], head_bias=bias, token_map=mapping)
+
+
+def _moved(summary: TeacherSummary, device: torch.device) -> TeacherSummary:
+    return TeacherSummary(summary.expected_head.to(device), summary.negentropy.to(device))

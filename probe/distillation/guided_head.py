@@ -14,15 +14,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from probe.distillation.divergence_gradients import divergence_with_gradient
 from probe.distillation.student_head import (
     StudentTerms,
     add_gradients,
-    chunk_divergence,
+    cross_entropy_,
+    find_peaks,
+    in_cache,
     row_chunks,
-    softmax_cross_entropy_,
+    scaled,
 )
 
-Guide = Callable[[slice], Tensor]  # rows of the student -> the teacher's logits there [rows, vocab], constants
+# rows of the student -> the teacher's logits there [rows, vocab]: constants, and new ones, for they are overwritten
+Guide = Callable[[slice], Tensor]
 
 
 @dataclass(frozen=True)
@@ -48,21 +52,15 @@ class _GuidedSide(torch.autograd.Function):
         guide: Guide,
         terms: StudentTerms,
     ) -> tuple[Tensor, Tensor]:
-        need = ctx.needs_input_grad
         grads = [
-            torch.empty_like(hidden) if need[0] else None,
-            torch.zeros_like(head) if need[1] else None,
-            torch.zeros_like(bias) if bias is not None and need[2] else None,
+            None if tensor is None or not needed else torch.empty_like(tensor)
+            for tensor, needed in zip((hidden, head, bias), ctx.needs_input_grad, strict=False)
         ]
         sums = hidden.new_zeros(3)
-        for rows, own, _ in row_chunks(hidden, head, bias, None):
-            target = targets[rows, None]
-            sums[2] += (own.argmax(dim=1, keepdim=True) == target).sum()
-            kd, kd_grad = chunk_divergence(own, guide(rows), terms)
-            ce, _ = softmax_cross_entropy_(own, target)
-            sums[:2] += torch.stack([ce, kd])
-            own.mul_(terms.ce_weight).add_(kd_grad, alpha=terms.t2s_weight)
-            add_gradients(own, rows, hidden, head, grads)
+        for rows, logits in row_chunks(hidden, head, bias, None):
+            for part, target, teacher in in_cache(logits, targets[rows], guide(rows)):
+                _differentiate_(part, target, teacher, terms, sums)
+            add_gradients(logits, rows, hidden, head, grads)
         ctx.save_for_backward(*grads)
         ctx.mark_non_differentiable(sums)
         return terms.ce_weight * sums[0] + terms.t2s_weight * sums[1], sums
@@ -70,7 +68,17 @@ class _GuidedSide(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if grad is None else grad * grad_total for grad in ctx.saved_tensors), None, None, None
+        return *scaled(ctx.saved_tensors, grad_total), None, None, None
+
+
+def _differentiate_(logits: Tensor, targets: Tensor, teacher: Tensor, terms: StudentTerms, sums: Tensor) -> None:
+    """Adds some rows to `sums`; their logits [1, row, vocab] become the gradient of `total` at them."""
+    assert terms.divergence is not None
+    peaks = find_peaks(logits, targets)
+    kd, kd_grad = divergence_with_gradient(terms.divergence, logits[0].clone(), teacher, terms.temperature)
+    ce, _ = cross_entropy_(logits, targets, peaks, [terms.ce_weight])
+    sums += torch.stack([ce[0], kd.sum(), peaks.right.sum()])
+    logits[0].add_(kd_grad, alpha=terms.t2s_weight)
 
 
 def guided_side(

@@ -9,7 +9,7 @@ The form follows alignment attention (arXiv 2110.12567).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -79,25 +79,45 @@ def reverse(values: Float[Tensor, "*position d_key"]) -> Float[Tensor, "*positio
 
 
 def key_query_loss(
-    discriminator: Discriminator, queries: Float[Tensor, "student d_key"], keys: Float[Tensor, "teacher d_key"]
+    discriminator: Discriminator,
+    queries: Float[Tensor, "student d_key"],
+    keys: Float[Tensor, "teacher d_key"],
+    shares: tuple[float, float] = (1.0, 1.0),
 ) -> KeyQueryTerm:
     """`matching: gan`. Pass valid positions only; each side is averaged over its own positions, keys are constants.
 
     The discriminator's parameters get d L_kq, whatever made `queries` gets −d L_kq.
     """
-    return _adversarial(discriminator(reverse(queries)), discriminator(keys.detach()))
+    return _adversarial(discriminator(reverse(queries)), discriminator(keys.detach()), shares=shares)
 
 
-def gan_matching(discriminator: Discriminator) -> Matching:
-    """The `matching` to pass to `dskd_cma` for DSKD-CMA-GA."""
-    return lambda queries, keys: key_query_loss(discriminator, queries, keys)
+def gan_matching(discriminator: Discriminator, shares: tuple[float, float] = (1.0, 1.0)) -> Matching:
+    """The `matching` to pass to `dskd_cma` for DSKD-CMA-GA.
+
+    `shares` are this batch's parts of a larger one's student and teacher positions: each side's mean is weighed by its
+    share, so that the terms of all parts add up to the means of the whole.
+    """
+    return lambda queries, keys: key_query_loss(discriminator, queries, keys, shares)
 
 
-def _adversarial(query_logits: Tensor, key_logits: Tensor, per_target: bool = False) -> KeyQueryTerm:
-    loss = F.softplus(-query_logits).mean() + F.softplus(key_logits).mean()
+def shared_matching(matching: Matching, share: float) -> Matching:
+    """`matching` weighed by `share`, for terms that cannot be split into sides: parts then add up to their mean."""
+
+    def part(queries: Tensor, keys: Tensor) -> KeyQueryTerm:
+        term = matching(queries, keys)
+        accuracy = None if term.accuracy is None else share * term.accuracy
+        return replace(term, loss=share * term.loss, accuracy=accuracy)
+
+    return part
+
+
+def _adversarial(
+    query_logits: Tensor, key_logits: Tensor, per_target: bool = False, shares: tuple[float, float] = (1.0, 1.0)
+) -> KeyQueryTerm:
+    loss = shares[0] * F.softplus(-query_logits).mean() + shares[1] * F.softplus(key_logits).mean()
     with torch.no_grad():
-        accuracy = 0.5 * ((query_logits > 0).float().mean() + (key_logits <= 0).float().mean())
-    return KeyQueryTerm(loss, accuracy, per_target)
+        right = shares[0] * (query_logits > 0).float().mean() + shares[1] * (key_logits <= 0).float().mean()
+    return KeyQueryTerm(loss, 0.5 * right, per_target)
 
 
 @dataclass(frozen=True)

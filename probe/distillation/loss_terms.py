@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,7 +13,16 @@ from torch import Tensor
 from probe.distillation.key_query import KeyQueryTerm
 from probe.errors import NonFiniteError
 
-Reduction = Literal["mean", "sum"]
+
+@dataclass(frozen=True)
+class Whole:
+    """The targets of the whole batch that this one is a part of: sums are divided by these, so that parts add up."""
+
+    n_student: int
+    n_teacher: int
+
+
+Reduction = Literal["mean", "sum"] | Whole
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,15 @@ class LossTerms:
 def finish(
     terms: LossTerms, matched: KeyQueryTerm | None = None, kappa: float = 0.0, reduction: Reduction = "mean"
 ) -> LossTerms:
-    """Divides by the number of student targets, adds the matching term, and refuses numbers that are not finite."""
-    if reduction not in ("mean", "sum"):
-        raise ValueError(f"reduction must be 'mean' or 'sum', got {reduction!r}")
-    loss, divisor = terms.loss, terms.n_student if reduction == "mean" else 1
+    """Divides by the number of student targets, adds the matching term, and refuses numbers that are not finite.
+
+    "mean": the targets of `terms`; "sum": nothing is divided (κ · L_kq is added as it is); `Whole`: its targets, so
+    that the losses of all parts add up to the mean of the whole, if `matched` is already this part's share.
+    """
+    if not isinstance(reduction, Whole) and reduction not in ("mean", "sum"):
+        raise ValueError(f"reduction must be 'mean', 'sum' or a Whole, got {reduction!r}")
+    whole = reduction.n_student if isinstance(reduction, Whole) else terms.n_student
+    loss, divisor = terms.loss, 1 if reduction == "sum" else whole
     if matched is None:
         done = replace(terms, loss=loss / divisor)
     else:
@@ -113,6 +127,17 @@ def finish(
             f"the loss must be finite, got {done.loss.item()} ({broken}); lower the learning rate or look at the states"
         )
     return done
+
+
+def add_terms(parts: Sequence[LossTerms], weight: int = 1) -> LossTerms:
+    """The terms of a whole batch, detached, from its parts' (whose losses are shares of the whole): a sum of each."""
+    names = [field.name for field in fields(LossTerms) if getattr(parts[0], field.name) is not None]
+    return replace(parts[0], **{name: sum(weight * _number(part, name) for part in parts) for name in names})
+
+
+def _number(terms: LossTerms, name: str) -> Any:
+    value = getattr(terms, name)
+    return value.detach() if isinstance(value, Tensor) else value
 
 
 def _finite(value: float) -> bool:

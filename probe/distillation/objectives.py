@@ -18,7 +18,7 @@ from probe.distillation.dataset import PairedBatch
 from probe.distillation.divergences import DIVERGENCES, Divergence
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import ImposedMap, chunk_mask, exact_pairs, imposed_map
-from probe.distillation.key_query import Matching, ReplayPadding, gan_matching, released_matching
+from probe.distillation.key_query import Matching, ReplayPadding, gan_matching, released_matching, shared_matching
 from probe.distillation.loss_terms import LossTerms, PairedStates
 from probe.distillation.losses import dskd_cma
 from probe.distillation.optimisation import Trained
@@ -41,10 +41,10 @@ class Run:
         """Weights of the student's head and of the teacher's."""
         return self._student_head.weight, self.teacher.head
 
-    @property
-    def options(self) -> dict[str, Any]:
+    def options(self, batch: PairedBatch) -> dict[str, Any]:
         """The settings that every loss with a teacher takes."""
         return {
+            "reduction": batch.whole,
             "kd_rate": self.config.kd_rate,
             "temperature": self.config.temperature,
             "student_bias": self._student_head.bias,
@@ -69,11 +69,11 @@ Objective = Callable[[Run, PairedBatch, PairedStates], LossTerms]
 
 
 def _kd(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    return kd(states, *run.heads, divergence=run.divergence, **run.options)
+    return kd(states, *run.heads, divergence=run.divergence, **run.options(batch))
 
 
 def _uld(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    return uld(states, *run.heads, **run.options)
+    return uld(states, *run.heads, **run.options(batch))
 
 
 def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
@@ -85,13 +85,13 @@ def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
         first += len(pair.teacher.targets)
     device = states.student_targets.device
     flat, token_map = torch.from_numpy(np.concatenate(parts)).to(device), run.teacher.token_map.to(device)
-    return mined(states, *run.heads, flat, token_map, divergence=run.divergence, **run.options)
+    return mined(states, *run.heads, flat, token_map, divergence=run.divergence, **run.options(batch))
 
 
 def _dskd(run: Run, batch: PairedBatch, states: PairedStates, pairs: Tensor | None = None) -> LossTerms:
     projectors: SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     summary = run.teacher.summary(batch.pairs)
-    return dskd(states, projectors, *run.heads, pairs, divergence=run.divergence, summary=summary, **run.options)
+    return dskd(states, projectors, *run.heads, pairs, divergence=run.divergence, summary=summary, **run.options(batch))
 
 
 def _eta(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
@@ -106,7 +106,12 @@ def _eta(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
 def _cma(run: Run, batch: PairedBatch, states: PairedStates, **alignment: Any) -> LossTerms:
     attention: CrossModelAttention | SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     assert run.normalisation is not None
-    settings = {**run.options, **alignment, "divergence": run.divergence, "summary": run.teacher.summary(batch.pairs)}
+    settings = {
+        **run.options(batch),
+        **alignment,
+        "divergence": run.divergence,
+        "summary": run.teacher.summary(batch.pairs),
+    }
     matching, (student_head, teacher_head) = _matching(run, batch), run.heads
     return dskd_cma(
         states,
@@ -158,9 +163,10 @@ def _matching(run: Run, batch: PairedBatch) -> Matching | None:
     if critic is None:
         return None
     if run.config.matching == "gan":
-        return gan_matching(critic)
+        return gan_matching(critic, batch.shares)
     if run.config.matching == "ct":
-        return ct_matching(critic, batch.student.lengths, batch.teacher.lengths)
+        matching = ct_matching(critic, batch.student.lengths, batch.teacher.lengths)
+        return shared_matching(matching, batch.shares[0])
     # Padding, constant discriminator and weight are as published; σ_k stays the run's frozen one (parity: `batch`).
     table = run.trained.student.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
     padding = ReplayPadding(
@@ -171,4 +177,5 @@ def _matching(run: Run, batch: PairedBatch) -> Matching | None:
     )
     attention: Any = run.trained.attention
     assert run.normalisation is not None
-    return released_matching(critic, padding, attention.query, run.normalisation.sigma_k)
+    matching = released_matching(critic, padding, attention.query, run.normalisation.sigma_k)
+    return shared_matching(matching, batch.shares[0])

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from probe.config import TrainConfig
+from probe.distillation.whole import spread_like, whole_tensor
 from probe.errors import DamagedError
 
 
@@ -76,13 +77,15 @@ def set_rates(optimiser: torch.optim.Optimizer, step: int, config: TrainConfig) 
 
 
 def training_state(trained: Trained, optimiser: torch.optim.Optimizer) -> dict[str, Tensor]:
-    """Weights, AdamW moments and the random state as named tensors, enough to go on bit for bit."""
-    state: dict[str, Tensor] = {"random": torch.get_rng_state()}
+    """Weights and AdamW moments as named tensors, whole, on the CPU: enough to go on bit for bit, for what is random
+    depends on the seed and the step alone. All processes must ask.
+    """
+    state: dict[str, Tensor] = {}
     for name, parameter in trained.named_parameters().items():
         state[f"weight/{name}"] = parameter.detach()
         for key, value in optimiser.state.get(parameter, {}).items():
             state[f"{key}/{name}"] = value
-    return {name: tensor.detach().clone().contiguous() for name, tensor in state.items()}
+    return {name: whole_tensor(tensor.detach()).cpu().clone().contiguous() for name, tensor in state.items()}
 
 
 def restore_training_state(trained: Trained, optimiser: torch.optim.Optimizer, state: Mapping[str, Tensor]) -> None:
@@ -97,8 +100,11 @@ def restore_training_state(trained: Trained, optimiser: torch.optim.Optimizer, s
             found = "none" if saved is None else tuple(saved.shape)
             raise DamagedError(f"training state: {name}: wanted shape {tuple(parameter.shape)}, found {found}.")
         with torch.no_grad():
-            parameter.copy_(saved)
+            parameter.copy_(spread_like(saved, parameter))
         moments = {key: state.get(f"{key}/{name}") for key in ("step", "exp_avg", "exp_avg_sq")}
         if moments["step"] is not None:
-            optimiser.state[parameter] = {key: value.clone() for key, value in moments.items() if value is not None}
-    torch.set_rng_state(state["random"])
+            optimiser.state[parameter] = {
+                key: (value if key == "step" else spread_like(value, parameter)).clone()
+                for key, value in moments.items()
+                if value is not None
+            }

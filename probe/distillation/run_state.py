@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from torch import Tensor
 
-from probe.distillation.optimisation import restore_training_state, training_state
+from probe.distillation.optimisation import restore_training_state
 from probe.distillation.setup import Setup
 from probe.errors import DamagedError, UsageError
 from probe.files import atomic_file, refuse_outside, sha256_of, write_json
@@ -17,11 +19,12 @@ from probe.files import atomic_file, refuse_outside, sha256_of, write_json
 Curve = list[dict[str, float]]
 
 
-def save_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path, step: int, curve: Curve) -> None:
-    """Write weights and moments under a name of their own, then the small file that points at them."""
+def save_state(setup: Setup, state: Mapping[str, Tensor], directory: Path, step: int, curve: Curve) -> None:
+    """Write weights and moments (of :func:`training_state`) under a name of their own, then the small file that points
+    at them."""
     file = directory / f"state-{step:07d}.safetensors"
     with atomic_file(file) as part:
-        save_file(training_state(setup.trained, optimiser), part)
+        save_file(dict(state), part)
     pointer = {
         "step": step,
         "file": file.name,

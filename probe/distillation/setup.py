@@ -18,6 +18,7 @@ from probe.distillation.dataset import training_examples
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import check_covered
 from probe.distillation.key_query import Discriminator
+from probe.distillation.lora import add_lora
 from probe.distillation.measure import Tables
 from probe.distillation.optimisation import Trained
 from probe.distillation.packed_teacher import is_packed, read_packed
@@ -25,6 +26,7 @@ from probe.distillation.student import new_student, principal_components, teache
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
 from probe.distillation.transport import ConditionalTransport
+from probe.distillation.whole import on_cpu, whole_tensor
 from probe.errors import NonFiniteError, UsageError
 from probe.gold import read_gold
 from probe.methods import METHODS
@@ -51,17 +53,28 @@ class Setup:
     normalisation: Normalisation | None
     checkpoint: CheckpointConfig
 
+    # What is measured, is measured on the CPU: with several processes or a GPU these are copies, and all must ask.
+    @property
+    def projectors(self) -> CrossModelAttention | SpaceProjectors | None:
+        """The method's projectors as they are now."""
+        module: Any = self.trained.attention
+        if module is None:
+            return None
+        kind = CrossModelAttention if isinstance(module, CrossModelAttention) else SpaceProjectors
+        widths = self.checkpoint.student_dim, self.checkpoint.teacher_dim
+        return on_cpu(module, lambda: kind(*widths))  # type: ignore[return-value]
+
     @property
     def attention(self) -> CrossModelAttention | None:
         """The projectors that attention maps come from; None where the method trains no query."""
-        attention = self.trained.attention
-        return attention if isinstance(attention, CrossModelAttention) else None
+        projectors = self.projectors
+        return projectors if isinstance(projectors, CrossModelAttention) else None
 
     @property
     def tables(self) -> Tables:
         """Both embedding tables as they are now."""
         student = self.trained.student.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
-        return Tables(student, self.teacher_embeddings)
+        return Tables(whole_tensor(student).cpu(), self.teacher_embeddings)
 
 
 def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
@@ -99,10 +112,12 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
         normalisation=normalisation,
         settings=config.as_dict(),
     )
+    if config.lora_rank:
+        add_lora(student, config)
+    if config.gradient_checkpointing:
+        student.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trained = Trained(student, *_adapters(config, student_dim, teacher_dim))
-    return Setup(
-        config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint
-    )
+    return Setup(config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint)
 
 
 def _check_pair(config: TrainConfig, pairer: PairTokenizer, pairs: Sequence[PairedTokens]) -> None:

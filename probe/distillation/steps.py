@@ -5,56 +5,84 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from probe.attention import Normalisation
 from probe.config import TrainConfig
-from probe.distillation.dataset import SideBatch, paired_batch
+from probe.distillation.dataset import SideBatch, paired_batch, side_batch, whole_of
 from probe.distillation.frozen_teacher import FrozenTeacher
-from probe.distillation.loss_terms import LossTerms, PairedStates
+from probe.distillation.loss_terms import LossTerms, PairedStates, Whole
 from probe.distillation.losses import sft
 from probe.distillation.objectives import OBJECTIVES, Run
 from probe.distillation.optimisation import Trained
 from probe.tokenization import PairedTokens
 
-StepLoss = Callable[[Sequence[PairedTokens]], LossTerms]
+StepLoss = Callable[..., LossTerms]  # (pairs, whole=None), see `step_loss`
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def student_hidden(student: torch.nn.Module, side: SideBatch) -> Tensor:
-    """Last hidden states (after the final norm) of the positions that count, flat, with gradient."""
-    output = student.base_model(input_ids=side.ids, attention_mask=side.attention_mask, use_cache=False)  # type: ignore
-    return output.last_hidden_state[side.rows, side.places]
+class Objective(nn.Module):
+    """Everything that a run trains, with the loss as its forward: DDP and FSDP see all parameters used in one call."""
+
+    def __init__(self, trained: Trained, loss: StepLoss) -> None:
+        super().__init__()
+        self.student, self.attention, self.discriminator = trained.student, trained.attention, trained.discriminator
+        self._loss = loss
+
+    def forward(self, pairs: Sequence[PairedTokens], whole: Whole | None = None) -> LossTerms:
+        return self._loss(pairs, whole)
+
+
+def student_hidden(student: nn.Module, side: SideBatch, precision: str = "fp32") -> Tensor:
+    """Last hidden states (after the final norm) of the positions that count, flat, float32, with gradient."""
+    with torch.autocast(side.ids.device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+        output = student.base_model(input_ids=side.ids, attention_mask=side.attention_mask, use_cache=False)  # type: ignore
+    return output.last_hidden_state[side.rows, side.places].float()
 
 
 def step_loss(
     trained: Trained, config: TrainConfig, teacher: FrozenTeacher | None, normalisation: Normalisation | None
 ) -> StepLoss:
-    """The loss of the recipe's method on a batch of pairs; of SFT, on the response or on the whole text."""
+    """The loss of the recipe's method on a batch of pairs; of SFT, on the response or on the whole text.
 
-    def student_alone(pairs: Sequence[PairedTokens]) -> LossTerms:
-        side = paired_batch(pairs, whole_text=config.loss_on == "text").student
+    It is divided by the targets of ``whole``, of which the pairs are a part; without it they are the whole.
+    """
+
+    def student_alone(pairs: Sequence[PairedTokens], whole: Whole | None = None) -> LossTerms:
         head = trained.student.get_output_embeddings()  # type: ignore[operator]
-        return sft(student_hidden(trained.student, side), side.targets, head.weight, bias=head.bias)
+        whole_text = config.loss_on == "text"
+        side = side_batch([pair.student for pair in pairs], whole_text=whole_text).to(head.weight.device)
+        hidden = student_hidden(trained.student, side, config.precision)
+        reduction = whole or whole_of(pairs, whole_text=whole_text)
+        return sft(hidden, side.targets, head.weight, bias=head.bias, reduction=reduction)
 
     if teacher is None:
         return student_alone
     run, objective = Run(trained, config, teacher, normalisation), OBJECTIVES[config.method]
 
-    def guided(pairs: Sequence[PairedTokens]) -> LossTerms:
-        batch = paired_batch(pairs)
-        states = paired_states(trained.student, batch.student, batch.teacher, teacher.embeddings, teacher.hidden(pairs))
+    def guided(pairs: Sequence[PairedTokens], whole: Whole | None = None) -> LossTerms:
+        batch = paired_batch(pairs, whole=whole, device=teacher.head.device)
+        hidden = teacher.hidden(pairs)
+        states = paired_states(
+            trained.student, batch.student, batch.teacher, teacher.embeddings, hidden, config.precision
+        )
         return objective(run, batch, states)
 
     return guided
 
 
 def paired_states(
-    student: torch.nn.Module, side: SideBatch, teacher_side: SideBatch, teacher_embeddings: Tensor, hidden: Tensor
+    student: nn.Module,
+    side: SideBatch,
+    teacher_side: SideBatch,
+    teacher_embeddings: Tensor,
+    hidden: Tensor,
+    precision: str = "fp32",
 ) -> PairedStates:
     """Run the student, look the constants up, and lay both sides flat."""
     table = student.get_input_embeddings().weight.detach()  # type: ignore[operator, union-attr]
     return PairedStates(
-        student_hidden=student_hidden(student, side),
+        student_hidden=student_hidden(student, side, precision),
         student_input_emb=table[side.inputs],
         student_target_emb=table[side.targets],
         student_targets=side.targets,

@@ -120,5 +120,3 @@ def principal_components(means: Float[Tensor, "vocab d_t"], width: int) -> Float
     projected = centred @ axes.flip(1)[:, :width]
     projected = projected * (means.std() / projected.std())
     return torch.nn.functional.pad(projected, (0, width - projected.shape[1]))
-
-

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from probe.distillation.divergence_gradients import divergence_with_gradient
 from probe.distillation.divergences import Divergence
 
-TILE_FLOATS = 1 << 19  # 2 MiB of logits: stays in a core's cache between the two products
-LEAST_ROWS = 64  # the head is read anew for each chunk: 16 rows took 1.4 times as long (November 2026)
+TILE_FLOATS = 1 << 19  # 2 MiB of logits: what is done to them between the products is done in a core's cache
+LEAST_ROWS = 128  # the head is read anew for each chunk: 64 rows took 1.2 times as long (November 2026)
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,15 @@ class _StudentSide(torch.autograd.Function):
         targets: Tensor,
         terms: StudentTerms,
     ) -> tuple[Tensor, Tensor]:
-        need = ctx.needs_input_grad
         grads = [
-            torch.empty_like(hidden) if need[0] else None,
-            torch.zeros_like(head) if need[1] else None,
-            torch.zeros_like(bias) if bias is not None and need[2] else None,
-            torch.empty_like(t2s) if t2s is not None and need[3] else None,
+            None if tensor is None or not needed else torch.empty_like(tensor)
+            for tensor, needed in zip((hidden, head, bias, t2s), ctx.needs_input_grad, strict=False)
         ]
         sums = hidden.new_zeros(6)
-        for rows, own, guided in row_chunks(hidden, head, bias, t2s):
-            _student_chunk(rows, own, guided, head, hidden, targets, terms, sums, grads)
+        for rows, logits in row_chunks(hidden, head, bias, t2s):
+            for part, target in in_cache(logits, targets[rows]):
+                _differentiate_(part, target, terms, sums)
+            add_gradients(logits, rows, hidden, head, grads)
         ctx.save_for_backward(*grads)
         ctx.mark_non_differentiable(sums)
         total = terms.ce_weight * sums[0]
@@ -79,7 +79,7 @@ class _StudentSide(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_total: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        return *(None if grad is None else grad * grad_total for grad in ctx.saved_tensors), None, None
+        return *scaled(ctx.saved_tensors, grad_total), None, None
 
 
 def student_side(
@@ -105,91 +105,105 @@ def student_side(
 
 def row_chunks(
     hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | None
-) -> Iterator[tuple[slice, Tensor, Tensor | None]]:
-    """Logits of some rows at a time, in two buffers that are used again for every chunk."""
+) -> Iterator[tuple[slice, Tensor]]:
+    """Logits [side, row, vocab] of some rows at a time, own and t2s, in a buffer that every chunk uses again."""
     n, vocab = len(hidden), len(head)
     size = max(1, min(n, max(LEAST_ROWS, TILE_FLOATS // vocab)))
-    buffers = [hidden.new_empty(size, vocab) for _ in range(1 if t2s is None else 2)]
+    sides = [hidden] if t2s is None else [hidden, t2s]
+    buffer = hidden.new_empty(len(sides) * size, vocab)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
-        logits = [
-            torch.mm(states[rows], head.T, out=buffer[: rows.stop - rows.start])
-            for states, buffer in zip([hidden, t2s], buffers, strict=False)
-            if states is not None
-        ]
+        states = torch.cat([side[rows] for side in sides])  # one product, so that the head is read once for both
+        logits = torch.mm(states, head.T, out=buffer[: len(states)])
         if bias is not None:
-            for one in logits:
-                one.add_(bias)
-        yield rows, logits[0], logits[1] if t2s is not None else None
+            logits.add_(bias)
+        yield rows, logits.view(len(sides), -1, vocab)
 
 
-def _student_chunk(
-    rows: slice,
-    own: Tensor,
-    guided: Tensor | None,
-    head: Tensor,
-    hidden: Tensor,
-    targets: Tensor,
-    terms: StudentTerms,
-    sums: Tensor,
-    grads: list[Tensor | None],
-) -> None:
-    """Adds one chunk to `sums` and `grads`; overwrites its logits `own` and `guided` by gradients."""
-    grad_t2s = grads[3]
-    target = targets[rows, None]
-    kd_rows, kd_grad = None, None
-    if guided is not None:
-        right = guided.argmax(dim=1, keepdim=True) == target
-        sums[4] += right.sum()
-        counts = torch.ones_like(right) if terms.everywhere else right
-        if terms.divergence is not None and bool(counts.any()):
-            kd_rows = counts.squeeze(1).nonzero().squeeze(1)
-            kd, kd_grad = chunk_divergence(own[kd_rows], guided[kd_rows], terms)
-            sums[2] += kd
-        ce, best = softmax_cross_entropy_(guided, target)
-        sums[1] += ce
-        sums[5] += best.sum()
-        if grad_t2s is not None:
-            torch.mm(guided, head, out=grad_t2s[rows])
-            grad_t2s[rows] *= terms.t2s_weight
-    sums[3] += (own.argmax(dim=1, keepdim=True) == target).sum()
-    ce, _ = softmax_cross_entropy_(own, target)
-    sums[0] += ce
-    own *= terms.ce_weight
+def in_cache(logits: Tensor, *others: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    """A chunk [side, row, vocab] by so few rows that a core's cache holds them, with the same rows of `others`."""
+    sides, n, vocab = logits.shape
+    size = max(1, TILE_FLOATS // (sides * vocab)) if logits.device.type == "cpu" else n
+    for start in range(0, n, size):
+        rows = slice(start, start + size)
+        yield logits[:, rows], *(other[rows] for other in others)
+
+
+def _differentiate_(logits: Tensor, targets: Tensor, terms: StudentTerms, sums: Tensor) -> None:
+    """Adds some rows to `sums`; their logits [side, row, vocab] become the gradient of `total` at them."""
+    sides, own = len(logits), logits[0]
+    peaks = find_peaks(logits, targets)
+    sums[3 : 3 + sides] += peaks.right.sum(1)
+    kd_rows = kd_grad = None
+    if sides == 2 and terms.divergence is not None:
+        counts = torch.ones_like(peaks.right[1]) if terms.everywhere else peaks.right[1]
+        kd_rows = counts.nonzero().squeeze(1)
+        kd, kd_grad = divergence_with_gradient(terms.divergence, own[kd_rows], logits[1, kd_rows], terms.temperature)
+        sums[2] += kd.sum()
+    ce, best = cross_entropy_(logits, targets, peaks, (terms.ce_weight, terms.t2s_weight))
+    sums[:sides] += ce
+    if sides == 2:
+        sums[5] += best[1]
     if kd_rows is not None and kd_grad is not None:
         own.index_add_(0, kd_rows, kd_grad, alpha=terms.t2s_weight)
-    add_gradients(own, rows, hidden, head, grads)
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """Of each row of logits [side, row, vocab]: the largest, the target's, and whether the target's is the largest."""
+
+    largest: Float[Tensor, "side row 1"]
+    at_target: Float[Tensor, "side row 1"]
+    right: Bool[Tensor, "side row"]
+
+
+def find_peaks(logits: Tensor, targets: Tensor) -> Peaks:
+    """The peaks of each row. float32 logits that tie at the top are a rare accident, those of 16 bits are not: only
+    there the target must be the argmax, which takes eight times as long as the maximum."""
+    largest, at_target = logits.amax(dim=2, keepdim=True), logits.gather(2, _index(logits, targets))
+    right = (at_target == largest).squeeze(2)
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        right = logits.argmax(dim=2) == targets
+    return Peaks(largest, at_target, right)
+
+
+def cross_entropy_(
+    logits: Tensor, targets: Tensor, peaks: Peaks, weights: Sequence[float]
+) -> tuple[Float[Tensor, " side"], Float[Tensor, " side"]]:
+    """Σ CE and Σ of the rows' largest probabilities of each side; logits become `weights` · d CE / d logits."""
+    weight = logits.new_tensor(weights[: len(logits)]).view(-1, 1, 1)
+    logits.sub_(peaks.largest).exp_()
+    total = logits.sum(dim=2, keepdim=True)
+    logits.mul_(weight / total)
+    logits.scatter_add_(2, _index(logits, targets), (-weight).expand(-1, len(targets), 1))
+    return (total.log() + peaks.largest - peaks.at_target).sum((1, 2)), total.reciprocal().sum((1, 2))
+
+
+def _index(logits: Tensor, targets: Tensor) -> Tensor:
+    return targets.view(1, -1, 1).expand(len(logits), -1, 1)
 
 
 def add_gradients(
-    own: Tensor, rows: slice, hidden: Tensor, head: Tensor, grads: Sequence[Tensor | None]
+    logits: Tensor, rows: slice, hidden: Tensor, head: Tensor, grads: Sequence[Tensor | None]
 ) -> None:
-    """From a chunk's gradient at its logits `own` to those of hidden, head, bias, the first three of `grads`."""
+    """From a chunk's gradient at its logits [side, row, vocab] to `grads`: of hidden, head, bias, and t2s if there."""
     grad_hidden, grad_head, grad_bias = grads[:3]
-    if grad_hidden is not None:
-        torch.mm(own, head, out=grad_hidden[rows])
+    own = logits[0]
+    at_states = [grad_hidden, *grads[3:]]
+    if any(grad is not None for grad in at_states):
+        parts = torch.mm(logits.flatten(0, 1), head).split(len(own))
+        for grad, part in zip(at_states, parts, strict=False):
+            if grad is not None:
+                grad[rows] = part
+    kept = int(rows.start > 0)  # the first chunk writes, so that nothing has to be filled with zeros
     if grad_head is not None:
-        grad_head.addmm_(own.T, hidden[rows])
+        grad_head.addmm_(own.T, hidden[rows], beta=kept)
     if grad_bias is not None:
-        grad_bias += own.sum(0)
+        torch.add(own.sum(0), grad_bias, alpha=kept, out=grad_bias)
 
 
-def softmax_cross_entropy_(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Σ CE and each row's largest probability; `logits` becomes d CE / d logits = softmax − onehot, in place."""
-    logits.sub_(logits.amax(dim=1, keepdim=True))
-    at_target = logits.gather(1, target)
-    logits.exp_()
-    total = logits.sum(dim=1, keepdim=True)
-    logits.div_(total)
-    logits.scatter_add_(1, target, -torch.ones_like(total))
-    return (total.log() - at_target).sum(), total.reciprocal()
-
-
-def chunk_divergence(student: Tensor, teacher: Tensor, terms: StudentTerms) -> tuple[Tensor, Tensor]:
-    """Σ D and its gradient at the student's logits, by autograd over this chunk alone."""
-    assert terms.divergence is not None
-    with torch.enable_grad():
-        leaf = student.detach().requires_grad_()
-        loss = terms.divergence(leaf, teacher, terms.temperature).sum()
-    (grad,) = torch.autograd.grad(loss, leaf)
-    return loss.detach(), grad
+def scaled(grads: Sequence[Tensor | None], factor: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients times `factor`: in place, as a second one of a head's size costs as much as a chunk's products,
+    unless the graph is kept for another backward."""
+    keep = torch._C._autograd._get_current_graph_task_keep_graph()
+    return tuple(None if grad is None else grad * factor if keep else grad.mul_(factor) for grad in grads)

@@ -18,15 +18,17 @@ from probe import cli
 from probe.checkpoint import save_checkpoint
 from probe.config import TrainConfig, read_recipe
 from probe.distillation.dataset import batch_order
+from probe.distillation.engine import Engine, is_first_process, start
+from probe.distillation.lora import plain_student
 from probe.distillation.loss_terms import LossTerms
 from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
 from probe.distillation.model_card import model_card
-from probe.distillation.optimisation import parameter_groups, set_rates
+from probe.distillation.optimisation import training_state
 from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
-from probe.distillation.steps import StepLoss, step_loss
 from probe.distillation.watch import Watch
-from probe.errors import NonFiniteError, UsageError
+from probe.distillation.whole import whole_tensor
+from probe.errors import UsageError
 from probe.tokenization import PairedTokens
 
 EXAMPLES = """
@@ -56,7 +58,8 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     metrics = train(config, args.out, resume=args.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
-    print(json.dumps(metrics) if args.json else f"wrote {args.out}\n{_summary(metrics)}")
+    if is_first_process():
+        print(json.dumps(metrics) if args.json else f"wrote {args.out}\n{_summary(metrics)}")
 
 
 def _check_replaceable(out: Path) -> None:
@@ -77,99 +80,71 @@ def train(
 ) -> dict[str, Any]:
     """Train by ``config`` and write the checkpoint ``out``; returns its metrics.
 
-    The state of an unfinished run lies in ``<out>.training`` and is removed at the end.
+    The state of an unfinished run lies in ``<out>.training`` and is removed at the end. Started by `accelerate launch`,
+    all processes call this, and the first one writes.
 
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite; names it, and nothing is written.
     """
-    setup = prepare(config, report)
+    accelerator = start(config)
+    report = report if accelerator.is_main_process else lambda line: None
+    with accelerator.main_process_first():  # which fills the teacher cache for all
+        setup = prepare(config, report)
+    engine = Engine.of(accelerator, setup)
     state_directory = out.with_name(out.name + ".training")
-    optimiser = torch.optim.AdamW(parameter_groups(setup.trained, config))
-    torch.manual_seed(config.seed)
     first, curve = 0, Curve()
-    before, gap = measure(setup), measure_gap(setup)
+    before, gap = measure(setup, engine.objective), measure_gap(setup)
     if resume:
-        first, curve = resume_state(setup, optimiser, state_directory)
+        first, curve = resume_state(setup, engine.optimiser, state_directory)
         report(f"resumed at step {first}")
-    watch = Watch(setup, state_directory, report)
+    watch = Watch(setup, state_directory, report, accelerator)
     with watch.errors():
         watch.begin(first)
-        _run_steps(setup, optimiser, watch, first, curve, state_directory, report)
+        _run_steps(engine, watch, first, curve, state_directory, report)
         watch.end()
-    metrics = _publish(setup, out, before, gap, curve, watch.files)
-    shutil.rmtree(state_directory, ignore_errors=True)
+    metrics = _publish(engine, out, before, gap, curve, watch.files)
+    if accelerator.is_main_process:
+        shutil.rmtree(state_directory, ignore_errors=True)
+    accelerator.wait_for_everyone()
     return metrics
 
 
-def _run_steps(
-    setup: Setup,
-    optimiser: torch.optim.Optimizer,
-    watch: Watch,
-    first: int,
-    curve: Curve,
-    state_directory: Path,
-    report: Report,
-) -> None:
+def _run_steps(engine: Engine, watch: Watch, first: int, curve: Curve, state_directory: Path, report: Report) -> None:
     """Every step from ``first`` on: train, log, measure, save."""
-    config, started = setup.config, time.monotonic()
-    step_loss = _step_loss(setup)
+    setup, config, started = engine.setup, engine.setup.config, time.monotonic()
     lengths = [len(pair.student.ids) + len(pair.teacher.targets) for pair in setup.training]
     batches = batch_order(lengths, config.batch_size, config.steps, config.seed)
     for step, indices in enumerate(batches):
         if step < first:
             continue
-        terms = train_step([setup.training[i] for i in indices], step_loss, setup, optimiser, step)
+        terms = train_step(engine, [setup.training[i] for i in indices], step)
         saving = (step + 1) % config.save_every == 0 and step + 1 < config.steps
         if saving or step % config.log_every == 0 or step == config.steps - 1:
-            curve.append(_log_entry(step, terms))
+            curve.append(_log_entry(step, engine.total(terms)))
             report(_log_line(curve[-1], config.steps, time.monotonic() - started))
             watch.logged(curve[-1])
         watch.stepped(step + 1)
         if saving:
-            entry = measure(setup)
+            entry = measure(setup, engine.objective)
             curve[-1].update({f"held_out_{k}": v for k, v in entry.items()})
             report(f"step {step + 1}: held-out " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items()))
-            save_state(setup, optimiser, state_directory, step + 1, curve)
+            state = training_state(setup.trained, engine.optimiser)
+            if engine.accelerator.is_main_process:
+                save_state(setup, state, state_directory, step + 1, curve)
             watch.saved(step + 1)
 
 
-def _step_loss(setup: Setup) -> StepLoss:
-    return step_loss(setup.trained, setup.config, setup.teacher, setup.normalisation)
-
-
-def train_step(
-    pairs: Sequence[PairedTokens], step_loss: StepLoss, setup: Setup, optimiser: torch.optim.Optimizer, step: int
-) -> LossTerms:
-    """One optimiser step over ``pairs``; gradients are clipped over all parameters together."""
-    parameters = setup.trained.named_parameters()
-    for module in (setup.trained.student, setup.trained.attention, setup.trained.discriminator):
-        if module is not None:
-            module.train()
-    set_rates(optimiser, step, setup.config)
-    optimiser.zero_grad(set_to_none=True)
-    try:
-        terms = step_loss(pairs)
-    except NonFiniteError as error:
-        raise NonFiniteError(f"step {step}: {error}") from error
-    terms.loss.backward()
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters.values() if p.grad is not None])
-    if not torch.isfinite(norm):  # before clipping, which would spread NaN to every gradient
-        broken = [n for n, p in parameters.items() if p.grad is not None and not torch.isfinite(p.grad).all()]
-        raise NonFiniteError(f"step {step}: the gradient of {broken[0] if broken else 'the loss'} is not finite.")
-    torch.nn.utils.clip_grads_with_norm_(parameters.values(), setup.config.clip, norm)
-    optimiser.step()
-    return terms
+def train_step(engine: Engine, pairs: Sequence[PairedTokens], step: int) -> LossTerms:
+    """One optimiser step (see :meth:`Engine.train_step`)."""
+    return engine.train_step(pairs, step)
 
 
 @torch.no_grad()
-def _held_out_loss(setup: Setup) -> dict[str, float]:
+def _held_out_loss(setup: Setup, objective: torch.nn.Module) -> dict[str, float]:
     """Token means over the held-out examples, summed first and divided once."""
-    for module in (setup.trained.student, setup.trained.attention, setup.trained.discriminator):
-        if module is not None:
-            module.eval()
-    step_loss = _step_loss(setup)
-    size = setup.config.batch_size
-    all_terms = [step_loss(setup.held_out[i : i + size]) for i in range(0, len(setup.held_out), size)]
+    objective.eval()
+    size = setup.config.micro_batch or setup.config.batch_size
+    all_terms = [objective(setup.held_out[i : i + size]) for i in range(0, len(setup.held_out), size)]
     targets = sum(terms.n_student for terms in all_terms)
     parts = [name for name in (all_terms[0].parts if all_terms else ()) if name != "ce"]
     names = ["ce", "student_correct", *parts, *(["t2s_correct"] if "t2s_ce" in parts else [])]
@@ -177,11 +152,11 @@ def _held_out_loss(setup: Setup) -> dict[str, float]:
     return {name.replace("_correct", "_accuracy"): value / targets for name, value in sums.items()}
 
 
-def measure(setup: Setup) -> dict[str, float]:
+def measure(setup: Setup, objective: torch.nn.Module) -> dict[str, float]:
     """Losses and accuracies on the held-out examples, and top-1 of their t2s maps by the span rule."""
     if not setup.held_out:
         return {}
-    numbers = _held_out_loss(setup)
+    numbers = _held_out_loss(setup, objective)
     if setup.normalisation is not None and setup.attention is not None:
         spans = span_accuracy(setup.held_out, setup.tables, setup.attention, setup.normalisation.sigma_k)
         numbers |= {key: value for key, value in asdict(spans).items() if key != "rows"}
@@ -203,27 +178,33 @@ def _log_line(entry: dict[str, float], steps: int, seconds: float) -> str:
 
 
 def _publish(
-    setup: Setup,
+    engine: Engine,
     out: Path,
     before: dict[str, float],
     gap: KeyQueryGap | None,
     curve: Curve,
     extras: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Measure, write the model card, and save the checkpoint."""
-    metrics: dict[str, Any] = {f"held_out_{key}": value for key, value in measure(setup).items()}
+    """Measure, write the model card, and save the checkpoint: by the first process."""
+    setup = engine.setup
+    metrics: dict[str, Any] = {f"held_out_{k}": value for k, value in measure(setup, engine.objective).items()}
     metrics["before"] = before
     metrics["curve"] = curve
-    trained, after = setup.trained, measure_gap(setup)
+    after = measure_gap(setup)
     if gap is not None and after is not None:
         metrics["key_query"] = before_and_after(gap, after)
+    student, attention = plain_student(setup.trained.student, setup.config), setup.projectors
+    critic = setup.trained.discriminator
+    discriminator = None if critic is None else {name: whole_tensor(t) for name, t in critic.state_dict().items()}
+    if not engine.accelerator.is_main_process:
+        return metrics
     save_checkpoint(
         out,
         setup.checkpoint,
-        trained.student,  # type: ignore[arg-type]
+        student,
         setup.tokenizer,
-        attention=trained.attention,  # type: ignore[arg-type]
-        discriminator=None if trained.discriminator is None else dict(trained.discriminator.state_dict()),
+        attention=attention,
+        discriminator=discriminator,
         metrics=metrics,
         card=model_card(setup, metrics),
         extras=extras,

@@ -6,11 +6,14 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from probe.distillation.events import EVENTS, add_event, rewind_events
 from probe.distillation.probe_curve import CURVE, MAPS, ProbeSet, due, probe_maps, probe_row, rewind, write_probe
 from probe.distillation.setup import Setup
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 KEPT = (CURVE, MAPS, EVENTS)  # what the checkpoint publishes; TensorBoard's file names the machine, so it stays outside
 
@@ -19,11 +22,16 @@ class Watch:
     """Writes into the state directory of a run; without ``probe_every`` every call does nothing.
 
     ``step`` is always the number of optimiser steps done. A run that goes on from a saved state drops what the steps
-    after it wrote, and writes it again: the curve ends as if nothing had happened.
+    after it wrote, and writes it again: the curve ends as if nothing had happened. Of several ``processes`` all call,
+    and the first one writes.
     """
 
-    def __init__(self, setup: Setup, directory: Path, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, setup: Setup, directory: Path, report: Callable[[str], None], processes: Accelerator | None = None
+    ) -> None:
         self._setup, self._directory, self._report = setup, directory, report
+        self._processes = processes
+        self._writes = processes is None or processes.is_main_process
         self._on = setup.config.probe_every > 0
         probed = self._on and setup.attention is not None and setup.normalisation is not None
         self._probes = ProbeSet.of(setup) if probed else None
@@ -40,18 +48,24 @@ class Watch:
         """A run starts (step 0) or goes on; it is probed where ``step`` is due and not yet in the curve."""
         if not self._on:
             return
-        there = False
+        there = self._rewind(step) if self._writes else False
+        if self._processes is not None:
+            from accelerate.utils import broadcast_object_list
+
+            (there,) = broadcast_object_list([there])
+        self._event("resume" if step else "start", step, steps=self._setup.config.steps)
+        if not there:
+            self.stepped(step)
+
+    def _rewind(self, step: int) -> bool:
+        """Drop what later steps wrote; whether ``step`` itself is in the curve."""
         if step == 0:
             for name in (CURVE, EVENTS):
                 (self._directory / name).unlink(missing_ok=True)
         else:
             rewind_events(self._directory, step)
-        if self._probes is not None:
-            there = rewind(self._directory, step, self._probes)
         self._board = _board(self._directory, step)
-        self._event("resume" if step else "start", step, steps=self._setup.config.steps)
-        if not there:
-            self.stepped(step)
+        return self._probes is not None and rewind(self._directory, step, self._probes)
 
     def stepped(self, step: int) -> None:
         """``step`` steps are done: probe, if it is time."""
@@ -60,6 +74,8 @@ class Watch:
             return
         maps = probe_maps(self._setup, self._probes, step)
         row = probe_row(self._setup, self._probes, maps, step)
+        if not self._writes:  # the other processes only give their share of the weights
+            return
         write_probe(self._directory, row, maps, self._probes)
         numbers = {key: value for key, value in row.items() if isinstance(value, float)}
         self._event("probe", step, **numbers)
@@ -90,7 +106,7 @@ class Watch:
             self._board.close()
 
     def _event(self, kind: str, step: int, **values: Any) -> None:
-        if not self._on:
+        if not self._on or not self._writes:
             return
         add_event(self._directory, kind, step, **values)
         if self._board is not None:
