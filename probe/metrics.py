@@ -159,7 +159,7 @@ class MapMetric:
         sure, possible = gold_cells(amap, gold)
         rows = position_scores(amap, sure, possible, tie=self.tie)
         weights = by_rows(amap, amap.weights).astype(np.float64)
-        counts = self._link_counts(amap, gold, other)
+        counts = self.count_links(amap, gold, other=other)
         scores = {name: _mean(getattr(rows, name)) for name in POSITION_SCORES}
         link_scores = {k: getattr(counts, k) if gold else float("nan") for k in ("precision", "recall", "f1", "aer")}
         scored: np.ndarray = np.any(by_rows(amap, possible), axis=1)
@@ -178,7 +178,8 @@ class MapMetric:
             positions=rows,
         )
 
-    def _link_counts(self, amap: AttentionMap, gold: Gold | None, other: AttentionMap | None) -> LinkCounts:
+    def count_links(self, amap: AttentionMap, gold: Gold | None, *, other: AttentionMap | None = None) -> LinkCounts:
+        """The links of the map against gold, which must be checked; all counts are 0 without gold."""
         if gold is None:
             return LinkCounts()
         found = links_from_map(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from probe.baselines import PREFIX
+
 if TYPE_CHECKING:
     from probe.scoring import Report
 
@@ -29,6 +31,8 @@ def report_lines(report: Report, written: Sequence[Path] = ()) -> list[str]:
         lines += [*_direction_lines(str(direction), part), ""]
     if len(report.comparisons):
         lines += [*_comparison_lines(report.comparisons), ""]
+    if len(report.extractions):
+        lines += [*_extraction_lines(report.extractions), ""]
     if len(report.key_query):
         lines += [*_key_query_lines(report.key_query), ""]
     lines += [f"note: {note}" for note in report.notes]
@@ -38,7 +42,8 @@ def report_lines(report: Report, written: Sequence[Path] = ()) -> list[str]:
 
 def report_values(report: Report, written: Sequence[Path] = ()) -> dict[str, Any]:
     """The report as values for JSON; numbers that are not defined are null."""
-    values: dict[str, Any] = {name: records(getattr(report, name)) for name in ("runs", "comparisons", "key_query")}
+    names = ("runs", "comparisons", "extractions", "key_query")
+    values: dict[str, Any] = {name: records(getattr(report, name)) for name in names}
     return {**values, "notes": list(report.notes), "written": [str(path) for path in written]}
 
 
@@ -77,6 +82,17 @@ def _comparison_lines(comparisons: pd.DataFrame) -> list[str]:
             interval = f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
             tests = [f"{row[name]:.4f}" for name in ("p_bootstrap", "p_permutation", "p_holm")]
             rows.append([f"{row['first']} − {row['second']}", row["direction"], row["score"], interval, *tests])
+    return aligned(rows)
+
+
+def _extraction_lines(extractions: pd.DataFrame) -> list[str]:
+    """F1 of the stored checkpoints under each way to take links from a map."""
+    stored = extractions[~extractions["checkpoint"].str.startswith(PREFIX)]
+    ways = list(dict.fromkeys(stored["links"]))
+    rows = [["F1 by extraction of links", "direction", *ways]]
+    for (checkpoint, direction), part in stored.groupby(["checkpoint", "direction"], sort=False):  # type: ignore[misc]
+        values = dict(zip(part["links"], part["f1"], strict=True))
+        rows.append([checkpoint, direction, *(f"{values[way]:.3f}" if way in values else "–" for way in ways)])
     return aligned(rows)
 
 

@@ -1,13 +1,14 @@
 """Corpus tables: one row per checkpoint and direction with intervals, breakdowns, and paired comparisons.
 
 Micro means add over positions and divide once; macro means are means of the examples' means. Intervals are over
-examples.
+examples. An example in which a score is not defined (no sure link, say) has no part in that score's macro mean: it is
+drawn with the others, and counts nothing. Link scores of an example without links follow the rule of ``LinkCounts``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from itertools import combinations
 from typing import Any
 
@@ -16,9 +17,10 @@ import pandas as pd
 
 from probe import statistics
 from probe.baselines import POSITION_FREE, PREFIX
+from probe.link_extractions import Extraction
 from probe.metrics import MAP_SCORES, POSITION_SCORES
 from probe.statistics import Interval, Statistic, bca_interval, compare, holm, resampled_sums
-from probe.tables import LINK_COUNTS, LINK_SCORES, SCHEMA_VERSION
+from probe.tables import LINK_COUNTS, LINK_SCORES, SCHEMA_VERSION, Scored
 
 KEY_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible")
 BREAKDOWNS = ("relation", "tied", "token_class", "place", "length", "category")
@@ -76,7 +78,7 @@ def split_runs(tokens: pd.DataFrame, examples: pd.DataFrame) -> list[Run]:
 
 
 def runs_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
-    """One row per run: every score with its 95 % BCa interval, macro means, tied and untied positions apart."""
+    """One row per run: every score and macro mean with its 95 % BCa interval, tied and untied positions apart."""
     return pd.DataFrame([_run_row(run, resamples, seed) for run in runs])
 
 
@@ -86,6 +88,7 @@ def _run_row(run: Run, resamples: int, seed: int) -> dict[str, Any]:
     for name in KEY_SCORES:
         micro |= {f"{name}_tied": run.counts(name, tied), f"{name}_untied": run.counts(name, ~tied)}
     means = {name: run.example_counts(name) for name in MAP_SCORES}
+    means |= {f"{name}_macro": run.example_counts(name) for name in (*POSITION_SCORES, *LINK_SCORES)}
     row = {
         **run.labels,
         "n_examples": len(run.examples),
@@ -93,9 +96,7 @@ def _run_row(run: Run, resamples: int, seed: int) -> dict[str, Any]:
     }
     for name, interval in _intervals({**micro, **means}, resamples, seed).items():
         row |= _cells(name, interval)
-    for name in (*POSITION_SCORES, *LINK_SCORES):
-        row[f"{name}_macro"] = float(statistics.ratio(run.example_counts(name).sum(axis=0)))
-    return row | _link_cells(run, resamples, seed)
+    return row if run.checkpoint == POSITION_FREE else row | _link_cells(run.link_counts(), resamples, seed)
 
 
 def _intervals(counts: dict[str, np.ndarray], resamples: int, seed: int) -> dict[str, Interval]:
@@ -111,15 +112,37 @@ def _cells(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def _link_cells(run: Run, resamples: int, seed: int) -> dict[str, float]:
-    if run.checkpoint == POSITION_FREE:
-        return {}
-    counts = run.link_counts()
+def _link_cells(counts: np.ndarray, resamples: int, seed: int) -> dict[str, float]:
+    """Link scores with intervals, of counts [examples, 5] in the order of LinkCounts."""
     sums = resampled_sums(counts, resamples=resamples, seed=seed)
     cells: dict[str, float] = {}
     for name, statistic in LINK_STATISTICS.items():
         cells |= _cells(name, bca_interval(counts, statistic, sums=sums))
     return cells
+
+
+def extractions_frame(maps: Sequence[Scored], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """One row per run and way to take links: sums of link counts, and link scores with intervals, of the same maps."""
+    groups: dict[tuple[str, str, str], list[tuple[Scored, Extraction]]] = {}
+    for one in maps:
+        for extraction in one.extractions:
+            groups.setdefault((one.checkpoint, one.direction, extraction.links), []).append((one, extraction))
+    rows = []
+    for found in groups.values():
+        one, extraction = found[0]
+        counts = np.array([astuple(part.counts) for _, part in found], dtype=np.float64)
+        rows.append(
+            {
+                "schema_version": SCHEMA_VERSION,
+                "signature": extraction.signature,
+                **{name: getattr(one, name) for name in ("checkpoint", "method", "direction", "normalisation")},
+                "links": extraction.links,
+                "n_examples": len(found),
+                **dict(zip(LINK_COUNTS, counts.sum(axis=0).astype(int).tolist(), strict=True)),
+                **_link_cells(counts, resamples, seed),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def breakdowns_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:

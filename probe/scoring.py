@@ -17,6 +17,7 @@ from probe.attention_map import AttentionMap
 from probe.errors import DataError, UsageError
 from probe.files import MANIFEST, sha256_of
 from probe.gold import Gold, check_gold, read_gold
+from probe.link_extractions import WAYS, extractions
 from probe.map_store import MapStore
 from probe.metrics import MapMetric, gold_hash
 from probe.report_text import report_lines, report_values
@@ -29,13 +30,14 @@ EXAMPLES = """
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says, as frames; ``tokens`` and ``examples`` hold the stored maps, ``runs`` baselines too."""
+    """Everything a report says, as frames; ``runs`` and ``extractions`` hold baselines beside the stored maps."""
 
     tokens: pd.DataFrame
     examples: pd.DataFrame
     runs: pd.DataFrame
     breakdowns: pd.DataFrame
     comparisons: pd.DataFrame
+    extractions: pd.DataFrame
     key_query: pd.DataFrame
     notes: tuple[str, ...]
 
@@ -64,8 +66,9 @@ def build_report(
         runs=runs.runs_frame(parts, resamples=resamples, seed=seed),
         breakdowns=runs.breakdowns_frame(stored, resamples=resamples, seed=seed),
         comparisons=runs.comparisons_frame(stored, resamples=resamples, seed=seed),
+        extractions=runs.extractions_frame(maps, resamples=resamples, seed=seed),
         key_query=key_query_frame(stores),
-        notes=_notes(stores, golds),
+        notes=_notes(stores, golds, maps),
     )
 
 
@@ -88,7 +91,7 @@ def score_stores(stores: Sequence[MapStore], golds: Mapping[str, Gold], metric: 
             if key not in known:
                 known[key] = describe(amap, gold)
                 plain += _baselines(amap, gold, metric, known[key], digest)
-            other = _other_direction(store, amap) if metric.links == "both-directions" else None
+            other = _other_direction(store, amap, needed=metric.links == "both-directions")
             yield _score_one(amap, gold, metric, known[key], digest, maps_hash, other)
     if not known:
         wanted, found = next(iter(golds)), next(iter(rows_left), "no map at all")
@@ -111,7 +114,8 @@ def _score_one(
     signature = metric.signature(
         method=amap.method, direction=amap.direction, normalisation=amap.normalisation, gold=digest, maps=maps_hash
     )
-    return scored(amap, metric.score(amap, gold, other=other), described, signature)
+    every_way = extractions(amap, gold, metric, other=other, digest=digest, maps_hash=maps_hash)
+    return scored(amap, metric.score(amap, gold, other=other), described, signature, every_way)
 
 
 def _baselines(
@@ -122,19 +126,19 @@ def _baselines(
         other = make(replace(amap, direction="s2t" if amap.direction == "t2s" else "t2s"))
         last = _score_one(one, gold, metric, described, digest, other=other)
         yield last
-    best = replace(last, checkpoint=baselines.POSITION_FREE, score=baselines.position_free(last.score))
+    best = replace(last, checkpoint=baselines.POSITION_FREE, score=baselines.position_free(last.score), extractions=())
     yield best
 
 
-def _other_direction(store: MapStore, amap: AttentionMap) -> AttentionMap:
+def _other_direction(store: MapStore, amap: AttentionMap, *, needed: bool) -> AttentionMap | None:
     other = "s2t" if amap.direction == "t2s" else "t2s"
     rows = store.select(example_id=amap.example_id, checkpoint=amap.checkpoint, direction=other)
-    if not rows:
+    if not rows and needed:
         raise UsageError(
             f"--links both-directions needs the {other} map of {amap.example_id!r} ({amap.checkpoint}), "
             "which the store lacks. Extract with --direction both."
         )
-    return store.read(rows[0])
+    return store.read(rows[0]) if rows else None
 
 
 def _store_hash(store: MapStore) -> str:
@@ -158,11 +162,16 @@ def _without_baselines(frame: pd.DataFrame) -> pd.DataFrame:
     return frame[keep].reset_index(drop=True)
 
 
-def _notes(stores: Sequence[MapStore], golds: Mapping[str, Gold]) -> tuple[str, ...]:
+def _notes(stores: Sequence[MapStore], golds: Mapping[str, Gold], maps: Sequence[Scored]) -> tuple[str, ...]:
     ids = {example_id for store in stores for example_id in store.index["example_id"]}
     without, unused = len(ids - set(golds)), len(set(golds) - ids)
-    notes = [f"{without} examples have maps but no gold; they are left out."] if without else []
-    return tuple(notes + ([f"{unused} examples have gold but no map; they are left out."] if unused else []))
+    single = sum(bool(one.extractions) and len(one.extractions) < len(WAYS) for one in maps)
+    said = {
+        "examples have maps but no gold; they are left out.": without,
+        "examples have gold but no map; they are left out.": unused,
+        "maps lack that of the other direction; links of both directions leave them out.": single,
+    }
+    return tuple(f"{count} {words}" for words, count in said.items() if count)
 
 
 def key_query_frame(stores: Sequence[MapStore]) -> pd.DataFrame:
@@ -180,9 +189,9 @@ def key_query_frame(stores: Sequence[MapStore]) -> pd.DataFrame:
 
 
 def write_report(report: Report, out: Path) -> list[Path]:
-    """Write tokens, examples, runs, breakdowns and comparisons (and key_query where known) as CSV under ``out``."""
+    """Write every frame of the report as a CSV file under ``out``; key_query only where it is known."""
     written = []
-    for name in ("tokens", "examples", "runs", "breakdowns", "comparisons", "key_query"):
+    for name in ("tokens", "examples", "runs", "breakdowns", "comparisons", "extractions", "key_query"):
         frame: pd.DataFrame = getattr(report, name)
         if len(frame.columns):
             write_csv(frame, out / f"{name}.csv")

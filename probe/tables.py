@@ -1,4 +1,4 @@
-"""Tidy frames and the CSV schemas: tokens and examples here, runs, breakdowns and comparisons in :mod:`probe.runs`.
+"""Tidy frames and the CSV schemas: tokens and examples here, the others in :mod:`probe.runs`.
 
 Every row carries ``schema_version`` and ``signature``. Cells that a spreadsheet would run as a formula are neutralised.
 """
@@ -19,9 +19,10 @@ from probe.alignment import chunks
 from probe.attention_map import AttentionMap, TokenAxis
 from probe.files import atomic_file
 from probe.gold import Gold
+from probe.link_extractions import Extraction
 from probe.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore, column_axis, row_axis
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 1  # rises when a column goes or changes its meaning; a new column or file leaves it
 LINK_SCORES = ("precision", "recall", "f1", "aer")
 LINK_COUNTS = tuple(f"links_{field.name}" for field in fields(LinkCounts))
 LENGTH_BINS = ((16, "1-16"), (64, "17-64"), (256, "65-256"), (np.inf, "257 and more"))
@@ -45,7 +46,7 @@ class Described:
 
 @dataclass(frozen=True)
 class Scored:
-    """One map's labels and scores, without its weights."""
+    """One map's labels and scores, without its weights; ``extractions`` are its links taken in every way."""
 
     checkpoint: str
     method: str
@@ -60,6 +61,7 @@ class Scored:
     score: MapScore
     described: Described
     column_tokens: tuple[str, ...]
+    extractions: tuple[Extraction, ...] = ()
 
 
 def describe(amap: AttentionMap, gold: Gold) -> Described:
@@ -86,11 +88,17 @@ def _columns_of(links: Iterable[tuple[int, int]], side: int, rows: int) -> tuple
     return tuple(" ".join(map(str, columns)) for columns in found)
 
 
-def scored(amap: AttentionMap, score: MapScore, described: Described, signature: str) -> Scored:
+def scored(
+    amap: AttentionMap,
+    score: MapScore,
+    described: Described,
+    signature: str,
+    extractions: tuple[Extraction, ...] = (),
+) -> Scored:
     """Keep what the tables need of a scored map."""
     return Scored(
         amap.checkpoint, amap.method, amap.direction, amap.normalisation, signature, amap.example_id, amap.category,
-        len(amap.student), len(amap.teacher), amap.truncated, score, described, column_axis(amap).tokens,
+        len(amap.student), len(amap.teacher), amap.truncated, score, described, column_axis(amap).tokens, extractions,
     )  # fmt: skip
 
 

@@ -13,8 +13,11 @@ from analysis import alignment_report
 from probe import __main__ as probe_main
 from probe import cli
 from probe.alignment import write_gold
-from probe.map_store import MapStoreWriter
+from probe.gold import read_gold
+from probe.map_store import MapStore, MapStoreWriter
 from probe.report_text import report_lines
+from probe.scoring import build_report
+from probe.statistics import bca_interval
 from tests.aligned import FINGERPRINTS, axis, make_gold, make_map
 
 GAP = {"classifier_accuracy_before": 0.99, "classifier_accuracy_after": 0.75}
@@ -77,7 +80,7 @@ def report(folder, *options, maps=("maps",), out="report", figures=False):
 
 def test_files_schema_and_numbers(store, capsys):
     assert report(store) == 0
-    names = ("tokens", "examples", "runs", "breakdowns", "comparisons", "key_query")
+    names = ("tokens", "examples", "runs", "breakdowns", "comparisons", "extractions", "key_query")
     frames = {name: pd.read_csv(store / "report" / f"{name}.csv") for name in names}
     assert sorted(path.name for path in (store / "report").iterdir()) == sorted(f"{name}.csv" for name in names)
     for name, frame in frames.items():
@@ -121,6 +124,37 @@ def test_runs_follow_from_tokens_and_examples(store, capsys):
         assert row["aer"] == pytest.approx(1 - hits / (rows["links_predicted"].sum() + rows["links_sure"].sum()))
 
 
+def test_macro_means_have_intervals_over_examples(store, capsys):
+    """``good`` is right everywhere, so its interval is a point; ``bad`` is right once an example of any length."""
+    assert report(store) == 0
+    runs = pd.read_csv(store / "report" / "runs.csv").set_index(["checkpoint", "direction"])
+    good, bad, free = (runs.loc[(n, "t2s")] for n in ("good", "bad", "baseline:position-free"))
+    for name in ("top1_possible", "f1", "aer"):
+        assert good[f"{name}_macro_low"] == good[f"{name}_macro"] == good[f"{name}_macro_high"] == float(name != "aer")
+    shares = [1 / (len(text.split()) + 1) for text in TEXTS.values()]  # of an example's words and EOS
+    assert bad["top1_sure_macro"] == pytest.approx(np.mean(shares)) != bad["top1_sure"]
+    wanted = bca_interval(np.stack([shares, np.ones(6)], axis=1), resamples=200)
+    assert (bad["top1_sure_macro_low"], bad["top1_sure_macro_high"]) == pytest.approx((wanted.low, wanted.high))
+    assert np.isnan(free["f1_macro"]) and np.isnan(free["f1_macro_low"])  # no bound is known
+    macro = [name for name in runs if name.endswith("_macro")]
+    assert len(macro) == 14 and {f"{name}_{end}" for name in macro for end in ("low", "high")} <= set(runs)
+
+
+def test_an_example_without_sure_links_has_no_part_in_that_macro_mean(tmp_path):
+    """e0 has no sure link: the mean of top1_sure is over the five others, that of recall counts it as 1."""
+    make_store(tmp_path, checkpoints=("bad",))
+    golds = read_gold(tmp_path / "gold.jsonl")
+    golds["e0"] = replace(golds["e0"], sure=frozenset())
+    found = build_report([MapStore.open(tmp_path / "maps")], golds, resamples=200)
+    row = found.runs.set_index(["checkpoint", "direction"]).loc[("bad", "t2s")]
+    examples = found.examples[found.examples["direction"] == "t2s"]
+    shares = [1 / (len(text.split()) + 1) for text in list(TEXTS.values())[1:]]
+    assert examples["top1_sure"].tolist() == pytest.approx([np.nan, *shares], nan_ok=True)
+    assert row["top1_sure_macro"] == pytest.approx(np.mean(shares))
+    assert min(shares) <= row["top1_sure_macro_low"] < row["top1_sure_macro"] < row["top1_sure_macro_high"]
+    assert row["recall_macro"] == pytest.approx(examples["recall"].mean()) and examples["recall"].iloc[0] == 1
+
+
 def test_breakdowns_add_up(store, capsys):
     assert report(store) == 0
     breakdowns = pd.read_csv(store / "report" / "breakdowns.csv")
@@ -148,6 +182,7 @@ def test_printed_table(store, capsys):
     assert report(store) == 0
     out = capsys.readouterr().out
     for wanted in (
+        "F1 by extraction of links",
         "top-1 sure",
         "good",
         "bad",
@@ -167,7 +202,7 @@ def test_json_holds_the_same_numbers(store, capsys):
     runs = pd.read_csv(store / "report" / "runs.csv")
     assert [row["top1_sure"] for row in values["runs"]] == pytest.approx(runs["top1_sure"].tolist())
     assert values["runs"][-1]["aer"] is None  # no bound is known: null, not NaN
-    assert len(values["written"]) == 6 and values["key_query"][0]["classifier_accuracy_after"] == 0.75
+    assert len(values["written"]) == 7 and values["key_query"][0]["classifier_accuracy_after"] == 0.75
 
 
 def test_probe_score_prints_without_writing(store, capsys):
@@ -262,6 +297,6 @@ def test_lines_of_an_empty_report_are_few():
 
     nothing = pd.DataFrame()
     runs = pd.DataFrame({"direction": []})
-    assert report_lines(Report(nothing, nothing, runs, nothing, nothing, nothing, ("nothing to say",))) == [
+    assert report_lines(Report(nothing, nothing, runs, nothing, nothing, nothing, nothing, ("nothing to say",))) == [
         "note: nothing to say"
     ]

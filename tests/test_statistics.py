@@ -65,6 +65,26 @@ def test_bca_against_a_plain_loop():
     assert (found.value, found.low, found.high) == pytest.approx((mean, *ends))
 
 
+@pytest.mark.parametrize("spread", ["even", "skewed", "few values"])
+def test_intervals_are_those_of_scipy(spread):
+    """The same draws (numpy's generator, seed and order), so the same ends: micro ratios, and macro means."""
+    stats = pytest.importorskip("scipy.stats")
+    values = {
+        "even": RNG.random(30), "skewed": RNG.exponential(size=30) ** 2, "few values": RNG.integers(0, 3, 30) / 2.0
+    }[spread]  # fmt: skip
+    sizes = RNG.integers(1, 60, 30).astype(float)
+    options = {"n_resamples": 10_000, "batch": 10_000, "method": "BCa", "vectorized": True}
+    macro = stats.bootstrap((values,), np.mean, rng=np.random.default_rng(5), **options).confidence_interval
+    micro = stats.bootstrap(
+        (values * sizes, sizes), lambda a, b, axis: a.sum(axis=axis) / b.sum(axis=axis), paired=True,
+        rng=np.random.default_rng(5), **options,
+    ).confidence_interval  # fmt: skip
+    one = st.bca_interval(ratios(values), seed=5)
+    two = st.bca_interval(np.stack([values * sizes, sizes], axis=1), seed=5)
+    assert (one.low, one.high) == pytest.approx(tuple(macro), abs=1e-9)
+    assert (two.low, two.high) == pytest.approx(tuple(micro), abs=1e-9)
+
+
 def test_interval_limits():
     assert np.isnan(st.bca_interval(ratios([0.5])).low)
     assert np.isnan(st.bca_interval(np.zeros((3, 2))).value)
