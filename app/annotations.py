@@ -168,13 +168,20 @@ def _read(path: Path, example_id: str | None = None) -> Saved:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         gold = gold_from_record(record, str(path))
-        disputed = tuple(Dispute((int(i), int(j)), str(kept), str(want)) for i, j, kept, want in record["disputed"])
+        disputed = tuple(_dispute(*fields) for fields in record["disputed"])
         saved = Saved(gold, int(record["version"]), disputed)
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError(f"{path} is no annotation ({error}). Move it away, then annotate again.") from error
     if example_id is not None and gold.id != example_id:
         raise DataError(f"{path}: wanted an annotation of {example_id!r}, found {gold.id!r}. Move it away.")
     return saved
+
+
+def _dispute(i: object, j: object, kept: object, wanted: object) -> Dispute:
+    """A dispute as a file has it. Raises ValueError for levels that there are not: they would become buttons."""
+    if kept not in LEVELS or wanted not in LEVELS:
+        raise ValueError(f"wanted two of {', '.join(LEVELS)}, found {kept!r} and {wanted!r}")
+    return Dispute((int(str(i)), int(str(j))), str(kept), str(wanted))
 
 
 def _write(path: Path, saved: Saved) -> None:

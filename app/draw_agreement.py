@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import draw_states
+from app import draw_states, links
 from app.annotations import links_of, with_links
 from app.draw_annotation import Other
-from app.draw_desk import Seat
+from app.draw_desk import NARROW, Seat
 from probe.agreement import agreement
 from probe.errors import DataError, ProbeError
 from probe.gold import Gold, write_gold
@@ -25,8 +25,8 @@ MEANING = {
 FORMATS = {"JSONL": "jsonl", "Pharaoh": "pharaoh", "NAACL": "naacl"}
 
 
-def draw_other(seat: Seat, gold: Gold | None) -> Other | None:
-    """Selector of the second annotator in the sidebar: someone who annotated this example, or the gold file."""
+def draw_other(seat: Seat, gold: Gold | None) -> tuple[Other | None, list[str]]:
+    """Selector of the second annotator: who annotated this example, or the gold file; and a note on the link."""
     example = seat.amap.example_id
     names = [
         name
@@ -34,15 +34,15 @@ def draw_other(seat: Seat, gold: Gold | None) -> Other | None:
         if name != seat.name and seat.annotations.load(name, example) is not None
     ]
     options = [NOBODY, *([GOLD] if gold is not None else []), *names]
-    with st.sidebar:
-        chosen = st.selectbox(
-            "Compare with", options, key="second", disabled=len(options) == 1,
-            help="Shows a second annotator's links on the same map, and how far you agree.",
-        )  # fmt: skip
+    notes = links.note_misfits("annotate second", {"second": options})
+    chosen = st.selectbox(
+        "Compare with", options, key="second", bind="query-params", disabled=len(options) == 1, width=NARROW,
+        help="Shows a second annotator's links on the same map, and how far you agree.",
+    )  # fmt: skip
     if chosen == GOLD and gold is not None:
-        return Other(GOLD, links_of(gold))
+        return Other(GOLD, links_of(gold)), notes
     saved = seat.annotations.load(chosen, example) if chosen in names else None
-    return None if saved is None else Other(chosen, saved.links)
+    return None if saved is None else Other(chosen, saved.links), notes
 
 
 def draw_export(seat: Seat) -> None:
@@ -55,7 +55,9 @@ def draw_export(seat: Seat) -> None:
         st.caption("Nothing is saved under this name yet.")
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.segmented_control("Format", list(FORMATS), default="JSONL", required=True, key="gold format")
+        name = st.segmented_control(
+            "Format", list(FORMATS), default="JSONL", required=True, key="format", bind="query-params"
+        )
         suffix = FORMATS.get(str(name), "jsonl")
         try:
             content = gold_bytes(golds, suffix)
@@ -66,7 +68,7 @@ def draw_export(seat: Seat) -> None:
             f"Download {len(golds)} examples", content, f"gold.{suffix}", "text/plain", icon=":material/download:",
             on_click="ignore", help="Reads as --gold of every command here.",
         )  # fmt: skip
-    st.caption(f"On disk: {seat.annotations.folder.name}, one file an example; each of them is gold in JSONL, too.")
+    st.caption("On disk there is one file an example; each of them is gold in JSONL, too.")
 
 
 def gold_bytes(golds: dict[str, Gold], suffix: str) -> bytes:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app import draw_desk, draw_grid, draw_map, draw_states, palette, view
+from app import draw_desk, draw_grid, draw_map, draw_states, draw_view, palette, view
 from app.annotations import LEVELS, Links
 from app.desk import NEXT, unlinked
 from app.draw_desk import Seat
 from app.draw_example import draw_steps
 from app.draw_single import beside
+from app.draw_view import SCALES, Look
 from app.view import Window
 from probe.attention_map import AttentionMap
 from probe.gold import Link
@@ -20,6 +21,7 @@ from probe.gold import Link
 WIDTH = 900  # pixels of the main part in a window of 1440
 SIZE = 40  # targets a side at once: cells that are easy to hit
 BRUSHES = ("next", *LEVELS[::-1])
+AROUND = "sure → possible → none"  # what the first of them is called
 SHOWN_NAMES = 8  # targets without a link that are named
 
 
@@ -51,7 +53,7 @@ def draw_state(seat: Seat) -> None:
     """One line: what is on disk. A failed save says so, and can be tried again."""
     problem = st.session_state.get(draw_desk.PROBLEM)
     if not seat.name:
-        st.info("Type your name on the left; then click cells to set links.", icon=":material/edit:")
+        st.info("Type your name above; then click cells to set links.", icon=":material/edit:")
     elif problem is not None:
         st.error("Your last change is not saved; it is kept on this page.", icon=":material/save:")
         draw_states.draw_plain(str(problem))
@@ -99,19 +101,30 @@ def _cell_name(amap: AttentionMap, cell: Link) -> str:
     return f"{amap.student.tokens[i]} ({i})  –  {amap.teacher.tokens[j]} ({j})"
 
 
-def draw_links(seat: Seat, other: Other | None) -> None:
+def allowed_links() -> dict[str, list[str]]:
+    """Query parameters of the grid, and their values."""
+    return {"brush": [AROUND, *BRUSHES], "weights": ["true", "false", "True", "False"]}
+
+
+def draw_window(amap: AttentionMap) -> tuple[Window, list[str]]:
+    """The whole of a short map, a part of a long one, chosen by a slider; and a note if the link's part is none."""
+    longest = max(len(amap.student), len(amap.teacher))
+    start, notes = draw_view.draw_start(longest, Look("token", SCALES[0], SIZE), amap.example_id)
+    return view.window_at(amap.student, amap.teacher, start, SIZE), notes
+
+
+def draw_links(seat: Seat, window: Window, other: Other | None) -> None:
     """The grid to click; the model's weights are hidden unless asked for, so that they do not persuade anyone."""
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large"):
         brush = st.segmented_control(
             "A click makes the cell", BRUSHES, default=BRUSHES[0], required=True, key="brush",
-            format_func=lambda name: "sure → possible → none" if name == "next" else name,
+            format_func=lambda name: AROUND if name == "next" else name, bind="query-params",
             help="next: an empty cell becomes sure, then possible, then empty again.",
         )  # fmt: skip
         weights = st.toggle(
             "Show the model's weights", key="weights", bind="query-params",
-            help=f"Shades each cell by {seat.amap.checkpoint}, {seat.amap.direction}.",
+            help="Shades each cell by the weight of the map that the foot of the page names.",
         )  # fmt: skip
-        window = _window(seat.amap)
     st.caption(" &emsp; ".join(draw_grid.KEY if other else draw_grid.KEY[:2]))
     colours = palette.current()
     cells = draw_grid.grid_cells(
@@ -132,15 +145,6 @@ def draw_links(seat: Seat, other: Other | None) -> None:
     left.vega_lite_chart(spec, theme=None, width="content", key=key, on_select=select, alt=said(seat))
     with right:
         draw_counts(seat)
-
-
-def _window(amap: AttentionMap) -> Window:
-    """The whole of a short map, a part of a long one, chosen by a slider."""
-    longest, start = max(len(amap.student), len(amap.teacher)), 0
-    if longest > SIZE:
-        label = f"Shown: {SIZE} of {longest} targets, from"
-        start = st.slider(label, 0, longest - SIZE, 0, key=f"annotate from {amap.example_id}", width=260)
-    return view.window_at(amap.student, amap.teacher, int(start), SIZE)
 
 
 def said(seat: Seat) -> str:

@@ -16,6 +16,7 @@ from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.gold import Gold, Link
 
+NARROW = 300  # pixels of a name
 DESK, PROBLEM, CLICKS = "desk", "desk problem", "desk clicks"
 
 
@@ -36,6 +37,7 @@ def draw_name() -> tuple[str, list[str]]:
         key="annotator",
         bind="query-params",
         max_chars=40,
+        width=NARROW,
         placeholder="under which your links are saved",
         help="Letters, digits, spaces, dots and dashes. Everyone with the same name shares one set of links.",
     )

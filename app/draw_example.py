@@ -65,7 +65,7 @@ def draw_downloads(pictures: Sequence[Picture], stem: str, maps: Sequence[Shown]
                 icon=":material/download:",
                 on_click="ignore",
                 key=f"{kind}-{number}",
-                help=picture.title.split("\n")[1],
+                help=_picture_help(picture, number),
             )
     st.download_button(
         "CSV",
@@ -77,6 +77,12 @@ def draw_downloads(pictures: Sequence[Picture], stem: str, maps: Sequence[Shown]
         key="csv",
         help="Every cell shown, one a row: tokens, weight, rank, gold.",
     )
+
+
+def _picture_help(picture: Picture, number: int) -> str:
+    """What a button downloads, without any name of a run: help texts are Markdown."""
+    what = "The map" if picture.reference is None else "The difference"
+    return f"{what} as it is on screen (picture {number}), always in light colours, for print."
 
 
 def draw_chart(

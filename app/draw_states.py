@@ -5,7 +5,8 @@ Messages may quote tokens, ids and paths, so they go through st.code, which rend
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -16,6 +17,7 @@ from app.draw_list import Run
 from app.source import Source
 from probe import __version__
 from probe.errors import ProbeError
+from probe.files import sha256_of
 
 REASONS = {
     2: "the command line cannot be carried out",
@@ -84,7 +86,12 @@ def draw_no_gold(error: ProbeError | None, maps: int) -> None:
 
 def draw_plain(text: str) -> None:
     """Text of unknown origin, as it is."""
-    st.code(text, language=None, wrap_lines=True)
+    st.code(sendable(text), language=None, wrap_lines=True)
+
+
+def sendable(text: str) -> str:
+    """The text with a mark for halves of characters, which broken files and names have and no page can send."""
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
 def draw_notes(notes: Sequence[str]) -> None:
@@ -102,13 +109,24 @@ def draw_footer(source: Source, run: Run, gold: Path | None) -> None:
         "gold": gold.name if gold and source.golds else "none",
         "maps shown": f"{run.checkpoint}, {run.direction}",
         "normalisation": run.normalisation,
-        "version": f"maps by probe {provenance.get('version', '?')}, page by probe {__version__}",
+        "version": f"maps by probe {provenance.get('version', '?')}",
         "signature of the maps": str(provenance.get("signature", "")),
         "signature of the scores": cache.signature(source, run.checkpoint, run.direction, run.normalisation),
     }
+    draw_provenance(facts)
+
+
+def draw_provenance(facts: Mapping[str, object]) -> None:
+    """The foot of a page: where what it shows comes from, a line a fact; facts without a value are left out."""
+    facts = {**facts, "page": f"by probe {__version__}"}
     st.divider()
     st.caption("Provenance")
-    st.text("\n".join(f"{name}: {value}" for name, value in facts.items() if value))
+    st.text(sendable("\n".join(f"{name}: {' '.join(str(value).split())}" for name, value in facts.items() if value)))
+
+
+def digest(path: Path) -> str:
+    """The first letters of a file's SHA-256, as signatures have them."""
+    return sha256_of(path)[:8]
 
 
 def draw_no_match(text: str) -> None:

@@ -17,9 +17,10 @@ SIDES = ("query", "key")
 PROJECTIONS = {"PCA": ("pca_x", "pca_y"), "t-SNE": ("tsne_x", "tsne_y")}
 COLUMNS = ("checkpoint", "stage", "side", "token", "pca_x", "pca_y", "tsne_x", "tsne_y")
 MOST_POINTS = 2_500  # a picture
+FEW = 0.2  # of the keys' mean norm; a cloud of shorter queries is a dot beside the keys
 # What the figures mean; others are shown under their own names.
 MEASURES = {
-    "classifier_accuracy": "held-out classifier accuracy (0.5: cannot tell queries from keys)",
+    "classifier_accuracy": "held-out classifier accuracy (0.5: chance)",
     "energy_distance": "energy distance",
     "mmd": "Gaussian MMD",
     "sliced_wasserstein": "sliced Wasserstein-2",
@@ -66,6 +67,29 @@ def points(clouds: pd.DataFrame, checkpoint: str, stage: str, projection: str) -
     chosen = cloud if len(cloud) <= MOST_POINTS else cloud.sample(MOST_POINTS, random_state=0)
     labels = [name for name in ("token", "side", "example_id", "position") if name in cloud]
     return chosen[[*labels, "x", "y"]].round({"x": 4, "y": 4}), len(cloud)
+
+
+def finding(figures: pd.DataFrame, checkpoint: str) -> list[str]:
+    """What the figures of a checkpoint say, in sentences; none for figures that are not there."""
+    rows = figures[figures["checkpoint"] == checkpoint].groupby("stage").mean(numeric_only=True)
+
+    def known(measure: str) -> bool:
+        return measure in rows and set(STAGES) <= set(rows.index[rows[measure].notna()])
+
+    said = []
+    if known("classifier_accuracy"):
+        right = rows.at["trained", "classifier_accuracy"]
+        said.append(
+            f"After training a classifier tells queries from keys with {right:.1%} right; 50 % would be chance."
+        )
+    if known("energy_distance"):
+        before, after = (rows.at[stage, "energy_distance"] for stage in STAGES)
+        said.append(f"The energy distance of the two clouds went from {before:.3g} to {after:.3g}.")
+    if known("query_norm") and known("key_norm"):
+        query, key = (rows.at["untrained", f"{side}_norm"] for side in SIDES)
+        if query < FEW * key:
+            said.append(f"Untrained queries are short ({query:.2g} against {key:.2g}): PCA shows them as one dot.")
+    return said
 
 
 def before_and_after(figures: pd.DataFrame, checkpoint: str) -> pd.DataFrame:

@@ -4,18 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
 import streamlit as st
 
 NOTES = "notes of the link"
 
 
-def note_misfits(page: str, allowed: Mapping[str, Sequence[str]]) -> list[str]:
-    """Values of the link that are none of the ``allowed`` ones, said once, when the page is opened."""
+Range = tuple[float, float]
+
+
+def note_misfits(
+    page: str, allowed: Mapping[str, Sequence[str]], ranges: Mapping[str, Range] | None = None
+) -> list[str]:
+    """What the link says that does not fit, said once, when the page is opened.
+
+    Args:
+        page: names what is opened; each has its own notes.
+        allowed: the values that each parameter may have; one that is given several times is looked at each time.
+        ranges: the lowest and highest number of each parameter that is one number, or two.
+    """
     notes = st.session_state.setdefault(NOTES, {})
     if page not in notes:
-        wanted = {name: st.query_params[name] for name in allowed if name in st.query_params}
-        notes[page] = [f"{name} = {value[:200]}" for name, value in wanted.items() if value not in allowed[name]]
+        found = [(name, value) for name in allowed for value in _given(name) if value not in allowed[name]]
+        ends = ranges or {}
+        found += [(name, value) for name in ends for value in _given(name) if not _is_within(value, ends[name])]
+        notes[page] = [f"{name} = {value[:200]}" for name, value in found]
     return notes[page]
+
+
+def list_ranges(maps: pd.DataFrame) -> dict[str, Range]:
+    """The parameters of the example list that are numbers: lowest and highest."""
+    length = (float(maps["length"].min()), float(maps["length"].max()))
+    return {"score": (0.0, 1.0), "differ": (0.0, 1.0), "length": length}
+
+
+def _given(name: str) -> list[str]:
+    return st.query_params.get_all(name)
+
+
+def _is_within(text: str, ends: Range) -> bool:
+    try:
+        return ends[0] <= float(text) <= ends[1]  # which NaN is not
+    except ValueError:
+        return False
 
 
 def number(name: str, low: int, high: int, default: int) -> tuple[int, list[str]]:

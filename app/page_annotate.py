@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import cache, draw_agreement, draw_annotation, draw_desk, draw_states, links
 from app.annotations import Annotations
 from app.context import Context
+from app.draw_annotation import Other
 from app.draw_desk import Seat
 from app.listing import search
 from app.source import Source
@@ -32,30 +35,57 @@ def draw(context: Context) -> None:
     if source is None:
         return
     try:
-        draw_annotations(source, Annotations(context.annotations))
+        draw_annotations(source, Annotations(context.annotations), context.gold)
     except ProbeError as error:
         draw_states.draw_problem(error, "This cannot be annotated.")
 
 
-def draw_annotations(source: Source, annotations: Annotations) -> None:
+def draw_annotations(source: Source, annotations: Annotations, gold: Path | None) -> None:
     """The page of an opened store."""
-    with st.sidebar:
-        name, notes = draw_desk.draw_name()
-        example, listed, note = draw_example(source, len(annotations.examples_of(name)) if name else None)
     draw_head()
-    draw_states.draw_notes([*notes, *note])
+    top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
+    with top:
+        name, notes = draw_desk.draw_name()
+    with st.sidebar:
+        example, listed, note = draw_example(source, len(annotations.examples_of(name)) if name else None)
+    allowed = {**draw_annotation.allowed_links(), "format": list(draw_agreement.FORMATS)}
+    notes = [*notes, *note, *links.note_misfits("annotate", allowed)]
     if example is None:
+        draw_states.draw_notes(notes)
         return draw_states.draw_no_match(str(st.session_state.get("q", "")))
     seat, problem = take_seat(source, annotations, name, example)
+    with top:
+        other, misfit = draw_agreement.draw_other(seat, source.golds.get(example) if problem is None else None)
+    draw_states.draw_notes([*notes, *misfit])
     if problem is not None:
         st.warning("The gold of this example cannot be used; the span rule is shown instead.", icon=":material/rule:")
         draw_states.draw_plain(str(problem))
     draw_annotation.draw_toolbar(seat, listed)
-    other = draw_agreement.draw_other(seat, source.golds.get(example) if problem is None else None)
-    draw_annotation.draw_links(seat, other)
+    window, misfit = draw_annotation.draw_window(seat.amap)
+    draw_states.draw_notes(misfit)
+    draw_annotation.draw_links(seat, window, other)
     draw_annotation.draw_table(seat)
     draw_agreement.draw_agreement(seat, other)
     draw_agreement.draw_export(seat)
+    draw_states.draw_provenance(facts(source, seat, other, gold))
+
+
+def facts(source: Source, seat: Seat, other: Other | None, gold: Path | None) -> dict[str, object]:
+    """Where the links on screen come from, and which map lies under them; names of files only, not their paths."""
+    saved, amap, store = seat.desk.saved, seat.amap, source.store
+    path = seat.annotations.path(seat.name, amap.example_id)
+    there = saved.version > 0 and path.is_file()
+    place = "/".join(path.parts[-3:])
+    return {
+        "annotation": f"{place}, version {saved.version}, sha256 {draw_states.digest(path)}" if there else "none saved",
+        "began from": saved.gold.annotator if not there else "",
+        "compared with": other.name if other else "",
+        "gold": gold.name if gold and source.golds else "none",
+        "maps": f"{store.path.name}, {len(store)} maps, schema version {store.manifest['schema_version']}",
+        "map shown": f"{amap.checkpoint}, {amap.direction}, {amap.normalisation} normalisation",
+        "tokenizers": f"student {store.student_fingerprint}, teacher {store.teacher_fingerprint}",
+        "signature of the maps": store.provenance.get("signature", ""),
+    }
 
 
 def draw_head() -> None:

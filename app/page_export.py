@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import streamlit as st
 
@@ -13,6 +15,7 @@ from app.export_worker import FORMATS
 from app.listing import Filters, chosen
 from app.source import Source
 from probe.errors import ProbeError
+from probe.files import MANIFEST
 
 MOST_MAPS = 1_000  # of one zip; the command has no such limit
 JOB = "export job"
@@ -33,7 +36,7 @@ def draw(context: Context) -> None:
 def draw_export(source: Source, context: Context) -> None:
     """Filters in the sidebar as on Browse; on the page what is taken, and the zip."""
     maps = cache.all_maps(source)
-    notes = [*links.note_misfits("export", draw_list.allowed_links(maps)), *misfits(maps)]
+    notes = links.note_misfits("export", allowed_links(maps), links.list_ranges(maps))
     board = cache.board(source)
     board.wait(0.3)
     with st.sidebar:
@@ -44,6 +47,7 @@ def draw_export(source: Source, context: Context) -> None:
             draw_list.draw_progress(board)
     examples, similar = chosen(cache.examples(source, run.checkpoint, run.direction, run.normalisation), filters)
     st.markdown("### Take the filtered maps home")
+    st.caption("The filters on the left say which examples; here you choose what is taken of each. Then make the zip.")
     draw_states.draw_gold_problem(context.gold_problem or board.problem)
     draw_states.draw_notes(notes)
     if examples.empty:
@@ -52,16 +56,14 @@ def draw_export(source: Source, context: Context) -> None:
     draw_summary(examples, taken, formats, similar=similar)
     fitting = context.gold if source.golds and board.problem is None else None
     draw_job(context, taken, formats, fitting, described(run, filters))
+    draw_states.draw_provenance(facts(source, run, filters, taken, fitting))
 
 
-def misfits(maps: pd.DataFrame) -> list[str]:
-    """Values of the link's lists that are no options here; said once, when the page is opened."""
-    allowed = {
-        "checkpoints": maps["checkpoint"].unique().tolist(), "directions": draw_list.directions(maps),
-        "formats": list(FORMATS),
-    }  # fmt: skip
-    found = [(name, value) for name in allowed for value in st.query_params.get_all(name) if value not in allowed[name]]
-    return st.session_state.setdefault("export misfits", [f"{name} = {value[:200]}" for name, value in found])
+def allowed_links(maps: pd.DataFrame) -> dict[str, list[str]]:
+    """Query parameters with a fixed set of values, and those values; lists may be empty."""
+    lists = {"checkpoints": maps["checkpoint"].unique().tolist(), "directions": draw_list.directions(maps)}
+    lists["formats"] = list(FORMATS)
+    return {**draw_list.allowed_links(maps), **{name: ["", *values] for name, values in lists.items()}}
 
 
 def draw_choice(maps: pd.DataFrame, examples: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, list[str]]:
@@ -69,10 +71,11 @@ def draw_choice(maps: pd.DataFrame, examples: pd.DataFrame, run: Run) -> tuple[p
     checkpoints, directions = maps["checkpoint"].unique().tolist(), draw_list.directions(maps)
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         wanted = [
-            _pills("Checkpoints", checkpoints, [run.checkpoint], "checkpoints"),
-            _pills("Directions", directions, [run.direction], "directions"),
+            _several("Checkpoints", checkpoints, [run.checkpoint], "checkpoints", width=360),
+            _several("Directions", directions, [run.direction], "directions"),
         ]
-        formats = _pills("Formats", list(FORMATS), ["png"], "formats")
+        tip = "png and svg: the whole map, always in light colours, for print. csv: every cell, one a row."
+        formats = _several("Formats", list(FORMATS), ["png"], "formats", tip=tip)
     place = {name: number for number, name in enumerate(examples["example_id"])}
     keep = maps["example_id"].isin(place) & (maps["normalisation"] == run.normalisation)
     keep &= maps["checkpoint"].isin(wanted[0]) & maps["direction"].isin(wanted[1])
@@ -81,9 +84,12 @@ def draw_choice(maps: pd.DataFrame, examples: pd.DataFrame, run: Run) -> tuple[p
     return taken.loc[order], formats
 
 
-def _pills(label: str, options: list[str], default: list[str], key: str) -> list[str]:
-    found = st.pills(label, options, selection_mode="multi", default=default, key=key, bind="query-params")
-    return [name for name in options if name in (found or [])]
+def _several(
+    label: str, options: list[str], default: list[str], key: str, *, width: int = 220, tip: str | None = None
+) -> list[str]:
+    """Several of the options, in their order. Not as pills: those render names of checkpoints as Markdown."""
+    found = st.multiselect(label, options, default=default, key=key, bind="query-params", width=width, help=tip)
+    return [name for name in options if name in found]
 
 
 def draw_summary(examples: pd.DataFrame, taken: pd.DataFrame, formats: list[str], *, similar: bool) -> None:
@@ -107,7 +113,22 @@ def described(run: Run, filters: Filters) -> dict[str, object]:
     }  # fmt: skip
 
 
-def draw_job(context: Context, taken: pd.DataFrame, formats: list[str], gold, how: dict[str, object]) -> None:
+def facts(source: Source, run: Run, filters: Filters, taken: pd.DataFrame, gold: Path | None) -> dict[str, object]:
+    """What the zip would be made of, and how it is chosen; its manifest says the same."""
+    store, chosen_by = source.store, {name: value for name, value in described(run, filters).items() if value}
+    return {
+        "maps": f"{store.path.name}, {len(taken)} of {len(store)} maps, manifest sha256 "
+        f"{draw_states.digest(store.path / MANIFEST)}",
+        "gold": f"{gold.name}, sha256 {draw_states.digest(gold)}" if gold else "none",
+        "filter": ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in chosen_by.items()),
+        "signature of the maps": store.provenance.get("signature", ""),
+        "signature of the scores": cache.signature(source, run.checkpoint, run.direction, run.normalisation),
+    }
+
+
+def draw_job(
+    context: Context, taken: pd.DataFrame, formats: list[str], gold: Path | None, how: dict[str, object]
+) -> None:
     """The button that starts an export, and the export that runs or has run."""
     rows = taken["row"].astype(int).tolist()
 

@@ -21,6 +21,7 @@ from app.key_query import (
     STAGES,
     KeyQuery,
     before_and_after,
+    finding,
     points,
     read_key_query,
 )
@@ -52,7 +53,7 @@ def draw(context: Context) -> None:
         return draw_states.draw_problem(error, "The key-query space cannot be shown.")
     if found.clouds.empty:
         return draw_nothing(context)
-    draw_space(found)
+    draw_space(found, folder)
 
 
 def _digest(folder: Path) -> str:
@@ -79,7 +80,7 @@ def draw_nothing(context: Context) -> None:
     )
 
 
-def draw_space(found: KeyQuery) -> None:
+def draw_space(found: KeyQuery, folder: Path) -> None:
     """Selectors, the figures of the mismatch, and both clouds before and after."""
     names = found.clouds["checkpoint"].unique().tolist()
     projections = list(PROJECTIONS)
@@ -93,12 +94,17 @@ def draw_space(found: KeyQuery) -> None:
     draw_states.draw_notes(notes)
     name, projection = one_of(name, names), one_of(projection, projections)
     table = before_and_after(found.figures, name)
-    draw_clouds(found, name, projection, table)
-    draw_figures(table, found, name)
+    st.text(" ".join(finding(found.figures, name)))
+    drawn = draw_clouds(found, name, projection, table)
+    draw_figures(table, name)
+    draw_states.draw_provenance(facts(found, folder, name, drawn))
 
 
-def draw_clouds(found: KeyQuery, name: str, projection: str, table: pd.DataFrame) -> None:
-    """The picture of each stage, side by side; PCA pictures have one scale, for there distances count."""
+def draw_clouds(found: KeyQuery, name: str, projection: str, table: pd.DataFrame) -> str:
+    """The picture of each stage, side by side; PCA pictures have one scale, for there distances count.
+
+    Returns how many points are drawn.
+    """
     stages = [
         stage for stage in STAGES if ((found.clouds["checkpoint"] == name) & (found.clouds["stage"] == stage)).any()
     ]
@@ -113,6 +119,7 @@ def draw_clouds(found: KeyQuery, name: str, projection: str, table: pd.DataFrame
         column.vega_lite_chart(spec, theme=None, width="stretch", key=f"cloud {stage}", alt=said)
         if len(frame) < total:
             column.caption(f"{len(frame):,} of {total:,} points are drawn, chosen by chance.")
+    return "; ".join(f"{stage}, {len(frame):,} of {total:,} points" for stage, (frame, total) in drawn.items())
 
 
 def _finding(table: pd.DataFrame, stage: str) -> str:
@@ -151,8 +158,8 @@ def cloud(
     }
 
 
-def draw_figures(table: pd.DataFrame, found: KeyQuery, name: str) -> None:
-    """The mismatch in numbers, before and after, and how they were made."""
+def draw_figures(table: pd.DataFrame, name: str) -> None:
+    """The mismatch in numbers, before and after."""
     st.markdown("##### The mismatch in numbers")
     if table.empty:
         st.caption("No figures of this checkpoint.")
@@ -162,11 +169,27 @@ def draw_figures(table: pd.DataFrame, found: KeyQuery, name: str) -> None:
         column: st.column_config.NumberColumn(format="%+.3g" if column == "change" else "%.4g") for column in numbers
     }
     st.dataframe(
-        table, hide_index=True, column_config=formats,
+        table, hide_index=True, column_config=formats, height="content",
         alt=f"Key-query mismatch of {name}: " + "; ".join(_finding(table, stage) for stage in numbers[:2]),
     )  # fmt: skip
     if CONTROL in table:
         st.caption("control: keys against other keys, which is what each measure gives for two samples of one cloud.")
-    signatures = found.figures.loc[found.figures["checkpoint"] == name].get("signature")
-    if signatures is not None and len(signatures):
-        st.text(f"signature: {signatures.iloc[0]}")
+
+
+def facts(found: KeyQuery, folder: Path, name: str, drawn: str) -> dict[str, object]:
+    """Where the figures and the clouds come from."""
+    rows = found.figures[found.figures["checkpoint"] == name]
+    first = {} if rows.empty else rows.iloc[0].to_dict()
+    counts = {
+        "queries": first.get("n_queries"),
+        "keys": first.get("n_keys"),
+        "of each compared": first.get("n_compared"),
+    }
+    return {
+        "folder": folder.name,
+        "figures": f"{FIGURES}, sha256 {draw_states.digest(folder / FIGURES)}",
+        "clouds": f"{CLOUDS}, sha256 {draw_states.digest(folder / CLOUDS)}",
+        "shown": f"{name}; {drawn}",
+        "positions": ", ".join(f"{count} {what}" for what, count in counts.items() if count is not None),
+        "signature": first.get("signature", ""),
+    }

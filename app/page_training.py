@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pandas as pd
 import streamlit as st
 
 from app import cache, draw_curves, draw_single, draw_states, links, palette
 from app.context import Context
 from app.draw_list import directions, one_of
-from app.scores import fitting_gold
-from app.source import Source
-from app.training_runs import CURVE, MEASURES, TrainingRun, find_runs, read_curve, step_of
+from app.scores import gold_or_none
+from app.training_runs import (
+    CONFIG,
+    CURVE,
+    MAPS,
+    MEASURES,
+    TrainingRun,
+    find_runs,
+    read_curve,
+    read_signature,
+    settings_line,
+    step_of,
+)
 from probe.alignment import span_gold
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.files import MANIFEST
-from probe.gold import Gold
 
-FIRST_SHOWN = 4  # measures that are drawn before someone chooses others
+FIRST_SHOWN = 4  # runs and measures that are drawn before someone chooses others
 
 
 def draw(context: Context) -> None:
@@ -32,16 +42,49 @@ def draw(context: Context) -> None:
         draw_states.draw_plain(str(error))
     if not curves:
         return
-    names = [run.name for run in runs if run.name in curves]
-    notes = links.note_misfits("training", {"run": names})
+    found = {run.name: run for run in runs if run.name in curves}
+    names, known = list(found), measures_of(curves)
+    notes = links.note_misfits("training", {"runs": ["", *names], "measures": ["", *map(label, known)], "run": names})
     with st.sidebar:
-        shown = st.multiselect("Runs", names, default=names[:4], key="runs shown")
-        measures = draw_measures(curves)
+        picked = st.multiselect("Runs", names, default=names[:FIRST_SHOWN], key="runs", bind="query-params")
+        measures = draw_measures(known)
         wanted = one_of(st.selectbox("Maps of", names, key="run", bind="query-params"), names)
+    st.caption(
+        "Each curve is a mean over the probe set. Move the slider below: the line in the curves follows the map."
+    )
+    draw_states.draw_notes(notes)
     place = st.container()
-    step = draw_maps(next(run for run in runs if run.name == wanted), context, notes)
+    shown = [name for name in picked if name in found]
+    drawn = draw_maps(found[wanted], context)
     with place:
-        draw_all_curves({name: curves[name] for name in shown if name in curves}, measures, step)
+        draw_all_curves({name: curves[name] for name in shown}, measures, drawn.step if drawn else None)
+    draw_states.draw_provenance(facts(context, [found[name] for name in shown], found[wanted], drawn))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The map on screen: its step, and whose links are outlined."""
+
+    step: int
+    gold: str
+
+
+def facts(context: Context, shown: list[TrainingRun], run: TrainingRun, drawn: Drawn | None) -> dict[str, object]:
+    """Where the curves and the map come from; names of folders and files only, not their paths."""
+    folder = {"folder": context.training.name if context.training else ""}
+    curves = {
+        f"curve of {one.name}": f"{CURVE}, sha256 {draw_states.digest(one.path / CURVE)}; {read_signature(one)}"
+        for one in shown
+    }
+    if drawn is None:
+        return {**folder, **curves}
+    return {
+        **folder,
+        **curves,
+        "map": f"{run.name}, step {drawn.step}; {MAPS}, sha256 {draw_states.digest(run.maps / MANIFEST)}",
+        "outlined": drawn.gold,
+        "settings": settings_line(run.path) or f"none: the run has no {CONFIG} yet",
+    }
 
 
 def draw_nothing(context: Context) -> None:
@@ -68,15 +111,23 @@ def read_curves(runs: list[TrainingRun]) -> tuple[dict[str, pd.DataFrame], list[
     return curves, broken
 
 
-def draw_measures(curves: dict[str, pd.DataFrame]) -> list[str]:
-    """Which measures are drawn."""
+def measures_of(curves: dict[str, pd.DataFrame]) -> list[str]:
+    """The measures of all runs, those with a name of ours first."""
     present = list(dict.fromkeys(name for frame in curves.values() for name in frame.columns if name != "step"))
-    present = [name for name in MEASURES if name in present] + [name for name in present if name not in MEASURES]
+    return [name for name in MEASURES if name in present] + [name for name in present if name not in MEASURES]
+
+
+def label(measure: str) -> str:
+    """What a measure is called."""
+    return MEASURES.get(measure, measure)
+
+
+def draw_measures(known: list[str]) -> list[str]:
+    """Which measures are drawn."""
     chosen = st.multiselect(
-        "Measures", present, default=present[:FIRST_SHOWN], key="measures",
-        format_func=lambda name: MEASURES.get(name, name),
-    )  # fmt: skip
-    return [name for name in chosen if name in present]
+        "Measures", known, default=known[:FIRST_SHOWN], key="measures", bind="query-params", format_func=label
+    )
+    return [name for name in chosen if name in known]
 
 
 def draw_all_curves(curves: dict[str, pd.DataFrame], measures: list[str], step: int | None) -> None:
@@ -92,11 +143,10 @@ def draw_all_curves(curves: dict[str, pd.DataFrame], measures: list[str], step: 
             column.vega_lite_chart(spec, theme=None, width="stretch", key=f"curve {measure}", alt=said)
 
 
-def draw_maps(run: TrainingRun, context: Context, notes: list[str]) -> int | None:
-    """The map of one example at one step, chosen by a slider; returns that step, None where there are no maps."""
+def draw_maps(run: TrainingRun, context: Context) -> Drawn | None:
+    """The map of one example at one step, chosen by a slider; what is drawn, None where there are no maps."""
     if not (run.maps / MANIFEST).is_file():
-        draw_states.draw_notes(notes)
-        st.caption(f"This run kept no maps: {run.name} has no folder {run.maps.name}.")
+        st.caption(f"The run whose maps are chosen on the left has no folder {MAPS}: it kept no maps.")
         return None
     try:
         source = cache.open_source(run.maps, context.gold if context.gold_problem is None else None)
@@ -104,10 +154,13 @@ def draw_maps(run: TrainingRun, context: Context, notes: list[str]) -> int | Non
         maps = maps.assign(step=[step_of(name) for name in maps["checkpoint"]]).dropna(subset="step")
         if maps.empty:
             raise DataError(f"{run.maps}: no map is of a step; wanted checkpoints such as step-000250.")
-        row, step, more = choose(maps, run)
+        row, step, notes = choose(maps, run)
         amap = source.store.read(row)
-        draw_single.draw_single(amap, gold_of(source, amap), key="training map", notes=[*notes, *more])
-        return step
+        gold = gold_or_none(source, amap)
+        whose = f"gold of {context.gold.name}" if gold and context.gold else "links of the span rule"
+        gold = gold or span_gold(amap.example_id, amap.text, amap.student, amap.teacher, ("", ""))
+        draw_single.draw_single(amap, gold, key="training map", notes=notes)
+        return Drawn(step, whose)
     except ProbeError as error:
         draw_states.draw_problem(error, "The maps of this run cannot be shown.")
         return None
@@ -147,12 +200,3 @@ def choose(maps: pd.DataFrame, run: TrainingRun) -> tuple[int, int, list[str]]:
     )
     step = step if step in steps else steps[-1]
     return int(found.loc[found["step"] == step, "row"].iloc[0]), step, notes
-
-
-def gold_of(source: Source, amap: AttentionMap) -> Gold:
-    """The gold of the example where there is some that fits; else the span rule's links."""
-    try:
-        gold = fitting_gold(source, amap)
-    except DataError:
-        gold = None
-    return gold or span_gold(amap.example_id, amap.text, amap.student, amap.teacher, ("", ""))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from app import draw_single, draw_states, links, live
 from app.context import Context
 from app.draw_list import DIRECTIONS, one_of
+from app.training_runs import settings_line
+from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
+from probe.files import MANIFEST
 
 PROMPT = "Why do leaves change colour in autumn?\n"
 RESPONSE = "When the days grow short, trees stop making chlorophyll, and yellow pigments finally show."
@@ -42,6 +47,19 @@ def draw(context: Context) -> None:
     if amap.truncated:
         st.warning(f"The text was cut: a side has at most {live.MOST_TOKENS} tokens.", icon=":material/content_cut:")
     draw_single.draw_single(amap, gold, key="try", notes=notes)
+    draw_states.draw_provenance(facts(context.checkpoints / asked[0], amap))
+
+
+def facts(checkpoint: Path, amap: AttentionMap) -> dict[str, object]:
+    """Which checkpoint made the map, and of what."""
+    return {
+        "checkpoint": f"{checkpoint.name}, manifest sha256 {draw_states.digest(checkpoint / MANIFEST)}",
+        "trained with": settings_line(checkpoint),
+        "map": f"{amap.method}, {amap.direction}, {amap.normalisation} normalisation, "
+        f"{len(amap.student)} × {len(amap.teacher)} targets",
+        "text": f"typed in, not stored; at most {live.MOST_TOKENS} tokens a side",
+        "outlined": "links of the span rule",
+    }
 
 
 def draw_form(names: list[str]) -> tuple[str, str, str] | None:

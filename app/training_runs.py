@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,11 @@ MEASURES = {
     "query_norm": "mean norm of queries",
     "key_norm": "mean norm of keys",
 }
+CONFIG, LONGEST_CONFIG = "config.json", 1_000_000  # of a finished run or checkpoint; letters that are read
+SETTINGS = (
+    "method", "matching", "student", "teacher", "data", "seed", "steps", "batch_size", "student_rate", "query_rate",
+    "probe_every", "probe_data", "probe_gold",
+)  # fmt: skip
 STEP = re.compile(r"step-(\d{1,9})")
 
 
@@ -50,7 +56,38 @@ def find_runs(folder: Path) -> list[TrainingRun]:
 
 
 def _name(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
+    """The run's name; bytes of a folder's name that are no UTF-8 are shown as a mark."""
+    name = path.relative_to(folder).as_posix() if path != folder else folder.resolve().name
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def read_signature(run: TrainingRun) -> str:
+    """What the curve says of how it was made; '' if it says nothing."""
+    try:
+        column = pd.read_csv(run.path / CURVE, usecols=["signature"])["signature"].dropna()
+    except (OSError, ValueError):
+        return ""
+    return str(column.iloc[0]) if len(column) else ""
+
+
+def settings_line(directory: Path) -> str:
+    """The settings by which a checkpoint was trained, in a line; '' where there are none that can be read.
+
+    Files and models are named without their paths.
+    """
+    try:
+        text = (directory / CONFIG).read_text(encoding="utf-8")
+        record = json.loads(text) if len(text) < LONGEST_CONFIG else {}
+        settings = record["settings"]
+        parts = {name: settings[name] for name in SETTINGS if settings.get(name) not in (None, "", [], 0.0)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return ""
+    return ", ".join(f"{name} {_plain(value)}" for name, value in parts.items())
+
+
+def _plain(value: object) -> str:
+    values = value if isinstance(value, list) else [value]
+    return " + ".join(str(one).rstrip("/").rsplit("/", 1)[-1] for one in values)
 
 
 def read_curve(run: TrainingRun) -> pd.DataFrame:
