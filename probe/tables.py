@@ -6,6 +6,7 @@ Every row carries ``schema_version`` and ``signature``. Cells that a spreadsheet
 from __future__ import annotations
 
 import csv
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
@@ -209,19 +210,26 @@ def examples_frame(maps: Sequence[Scored]) -> pd.DataFrame:
 
 # --- CSV ---
 
-FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "﹢", "﹣", "−")  # noqa: RUF001
+FORMULA_STARTS = "=+-@＝＋－＠﹢﹣﹦﹫−"  # noqa: RUF001
+_SKIPPED = (  # what a spreadsheet may skip before a formula: blanks, controls, invisible characters, double quotes
+    r"[\s\x00-\x20\x7f-\xa0\xad\u061c\u180e\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff" + '"]*'
+)
+_LIVE = re.compile(f"[\t\r\n]|{_SKIPPED}[{re.escape(FORMULA_STARTS)}]")
+# A reader that splits at semicolons or tabs does not see that a cell which holds one is quoted (2026-11).
+_LIVE_WITHIN = re.compile(f"([;\t\r\n]{_SKIPPED})(?=[{re.escape(FORMULA_STARTS)}])")
 
 
 def safe_cell(value: str) -> str:
     """A string that no spreadsheet runs as a formula and that UTF-8 can hold.
 
-    A leading apostrophe is put before ``= + - @`` (full-width forms too), also behind white space or control
-    characters. Lone surrogates and NUL become ``\\udc80`` and ``\\x00`` in letters.
+    An apostrophe is put before a string that begins with ``= + - @`` (full-width and small forms too), also behind
+    blanks, invisible characters or double quotes; and within the string before such a sign that follows a semicolon,
+    tab or line break, where another reader would begin a cell. Lone surrogates and NUL become ``\\udc80`` and
+    ``\\x00`` in letters.
     """
     value = value.encode("utf-8", "backslashreplace").decode("utf-8")
-    seen = value.lstrip("".join(map(chr, range(33))) + "\x7f\x85\xa0\u200b\u2028\u2029\u3000\ufeff")
-    live = seen.startswith(FORMULA_STARTS) or value.startswith(("\t", "\r", "\n"))
-    return ("'" if live else "") + value.replace("\x00", "\\x00")
+    first = "'" if _LIVE.match(value) else ""
+    return (first + _LIVE_WITHIN.sub(r"\1'", value)).replace("\x00", "\\x00")
 
 
 def write_csv(frame: pd.DataFrame, path: Path | str) -> None:

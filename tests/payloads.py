@@ -22,3 +22,12 @@ BARE = (
     "<!--", "]]>", "<![CDATA[x]]>",
 )  # fmt: skip
 PAYLOADS = (*(tag.format(call) for tag in TAGS for call in CALLS), *BARE)
+
+_SIGNS = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "−")  # noqa: RUF001
+_HEADS = (*_SIGNS, "\t=", "\r=", "\n=", " =", "\xa0@", "\u3000+", "\x00=", "\ufeff-", "\u200b=", '"=', "\u202e@")
+_BODIES = (
+    "1+1", "cmd|' /C calc'!A0", 'HYPERLINK("http://x.y","z")', "SUM(A1:A9)*cmd|'/c'!A", "IMPORTXML(CONCAT(1))", "\n=2",
+    '"=1"', ",=1", ";=1;", ';"=1";', "\t-1\tx", "WEBSERVICE(1)", "DDE(1)", "2+5", "A1", "x", "", "=1", "\udc80",
+)  # fmt: skip
+# Cells that a spreadsheet would run as a formula.
+FORMULAS = tuple(head + body for head in _HEADS for body in _BODIES)

@@ -14,6 +14,8 @@ from probe import tables
 from probe.errors import DiskError
 from probe.metrics import score_map
 from tests.aligned import axis, make_gold, make_map
+from tests.payloads import FORMULAS
+from tests.spreadsheet import live_cells
 
 TEXT = "ab cd"
 STUDENT, TEACHER = axis(TEXT, ["ab", " cd"]), axis(TEXT, ["a", "b", " cd"])
@@ -90,31 +92,50 @@ def test_length_bins(rows, name):
     assert tables.length_bin(rows) == name
 
 
-HEADS = [
-    *("=", "+", "-", "@", "＝", "＋", "－", "＠", "−"),
-    *("\t=", "\r=", "\n=", " =", "\xa0@", "\u3000+", "\x00=", "\ufeff-", "\u200b="),
-]
-BODIES = [
-    "1+1", "cmd|' /C calc'!A0", 'HYPERLINK("http://x.y","z")', "SUM(A1:A9)*cmd|'/c'!A", "IMPORTXML(CONCAT(1))", "\n=2",
-    '"=1"', ",=1", ";=1", "WEBSERVICE(1)", "DDE(1)", "2+5", "A1", "x", "", "=1", "\udc80",
-]  # fmt: skip
-PAYLOADS = [head + body for head in HEADS for body in BODIES]
+def cells_of(path):
+    """All cells below the header, as a reader of quoted CSV sees them."""
+    with open(path, newline="", encoding="utf-8") as handle:
+        return list(csv.reader(handle))
 
 
 def test_three_hundred_payloads_are_dead(tmp_path):
-    assert len(PAYLOADS) >= 300
-    frame = pd.DataFrame({"=name": pd.Series(PAYLOADS, dtype=object), "token": pd.Series(PAYLOADS, dtype=object)})
+    assert len(set(FORMULAS)) >= 300
+    frame = pd.DataFrame({"=name": pd.Series(FORMULAS, dtype=object), "token": pd.Series(FORMULAS, dtype=object)})
     tables.write_csv(frame, tmp_path / "p.csv")
-    with open(tmp_path / "p.csv", newline="", encoding="utf-8") as handle:
-        rows = list(csv.reader(handle))
-    assert rows[0] == ["'=name", "token"] and len(rows) == len(PAYLOADS) + 1
-    for payload, row in zip(PAYLOADS, rows[1:], strict=True):
+    rows = cells_of(tmp_path / "p.csv")
+    assert rows[0] == ["'=name", "token"] and len(rows) == len(FORMULAS) + 1
+    for payload, row in zip(FORMULAS, rows[1:], strict=True):
         for cell in row:
-            assert cell.startswith("'"), cell
-            assert cell[1:] == payload.replace("\x00", "\\x00").replace("\udc80", "\\udc80")
+            wanted = payload.replace("\x00", "\\x00").replace("\udc80", "\\udc80")
+            assert cell.startswith("'") and cell.replace("'", "") == wanted.replace("'", ""), cell
+    assert live_cells(tmp_path / "p.csv").live == ()
 
 
-@pytest.mark.parametrize("value", ["a", "a=b", "'=1", "1-2", "␣-", "", "‹eos›", "naïve 漢字 😀"])
+@pytest.mark.parametrize(
+    ("value", "wanted"),
+    [
+        ('"=1"', '\'"=1"'),
+        ("\u202e=1", "'\u202e=1"),
+        ("﹦1", "'﹦1"),
+        ("a;=1;b", "a;'=1;b"),
+        ('a;""=1', 'a;""\'=1'),
+        ("a\n\t-1", "a\n\t'-1"),
+        (" ;@x", " ;'@x"),
+        ("\tx", "'\tx"),
+    ],
+)
+def test_signs_behind_what_a_spreadsheet_skips_or_splits_at(value, wanted):
+    assert tables.safe_cell(value) == wanted
+    assert tables.safe_cell(wanted) == wanted  # once is enough
+
+
+def test_the_search_for_live_cells_finds_them(tmp_path):
+    """A file written without care: every kind of cell that the campaign must never find."""
+    (tmp_path / "bad.csv").write_text('"x","a;=1"\n1,"＝1"\n"ok","\t@"\n"x","a\n""-"\n', encoding="utf-8")
+    assert live_cells(tmp_path / "bad.csv").live == ("＝1", "\t@", '=1"', '-"', '@"')
+
+
+@pytest.mark.parametrize("value", ["a", "a=b", "'=1", "1-2", "␣-", "", "‹eos›", "naïve 漢字 😀", "a; b"])
 def test_harmless_strings_stay(value):
     assert tables.safe_cell(value) == value
 
