@@ -13,13 +13,13 @@ from torch import Tensor
 
 from probe.distillation.divergences import Divergence, forward_kl, reverse_kl
 
-Rows = Float[Tensor, "position vocab"]
-PerRow = Float[Tensor, " position"]
-
 
 def divergence_with_gradient(
-    divergence: Divergence, student: Rows, teacher: Rows, temperature: float
-) -> tuple[PerRow, Rows]:
+    divergence: Divergence,
+    student: Float[Tensor, "position vocab_s"],
+    teacher: Float[Tensor, "position vocab_t"],
+    temperature: float,
+) -> tuple[Float[Tensor, " position"], Float[Tensor, "position vocab_s"]]:
     """D(student, teacher; τ) of each row and its gradient at `student`. Overwrites both logits; tracks nothing."""
     with torch.no_grad():
         if (closed := CLOSED.get(divergence)) is not None:
@@ -28,7 +28,7 @@ def divergence_with_gradient(
     with torch.enable_grad():
         leaf = student.detach().requires_grad_()
         each = divergence(leaf, teacher.detach(), temperature)
-    (grad,) = torch.autograd.grad(each.sum(), leaf)
+        (grad,) = torch.autograd.grad(each.sum(), leaf)
     return each.detach(), grad
 
 

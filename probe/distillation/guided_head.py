@@ -20,6 +20,7 @@ from probe.distillation.student_head import (
     add_gradients,
     cross_entropy_,
     find_peaks,
+    gradients_for,
     in_cache,
     row_chunks,
     scaled,
@@ -52,10 +53,7 @@ class _GuidedSide(torch.autograd.Function):
         guide: Guide,
         terms: StudentTerms,
     ) -> tuple[Tensor, Tensor]:
-        grads = [
-            None if tensor is None or not needed else torch.empty_like(tensor)
-            for tensor, needed in zip((hidden, head, bias), ctx.needs_input_grad, strict=False)
-        ]
+        grads = gradients_for((hidden, head, bias), ctx.needs_input_grad)
         sums = hidden.new_zeros(3)
         for rows, logits in row_chunks(hidden, head, bias, None):
             for part, target, teacher in in_cache(logits, targets[rows], guide(rows)):

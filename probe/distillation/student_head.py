@@ -19,7 +19,7 @@ from probe.distillation.divergence_gradients import divergence_with_gradient
 from probe.distillation.divergences import Divergence
 
 TILE_FLOATS = 1 << 19  # 2 MiB of logits: what is done to them between the products is done in a core's cache
-LEAST_ROWS = 128  # the head is read anew for each chunk: 64 rows took 1.2 times as long (November 2026)
+LEAST_ROWS = 256  # of logits in a chunk, own and t2s together: the head is read anew for each chunk
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,7 @@ class _StudentSide(torch.autograd.Function):
         targets: Tensor,
         terms: StudentTerms,
     ) -> tuple[Tensor, Tensor]:
-        grads = [
-            None if tensor is None or not needed else torch.empty_like(tensor)
-            for tensor, needed in zip((hidden, head, bias, t2s), ctx.needs_input_grad, strict=False)
-        ]
+        grads = gradients_for((hidden, head, bias, t2s), ctx.needs_input_grad)
         sums = hidden.new_zeros(6)
         for rows, logits in row_chunks(hidden, head, bias, t2s):
             for part, target in in_cache(logits, targets[rows]):
@@ -103,13 +100,11 @@ def student_side(
     return StudentSums(total, *sums.unbind())
 
 
-def row_chunks(
-    hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | None
-) -> Iterator[tuple[slice, Tensor]]:
+def row_chunks(hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | None) -> Iterator[tuple[slice, Tensor]]:
     """Logits [side, row, vocab] of some rows at a time, own and t2s, in a buffer that every chunk uses again."""
     n, vocab = len(hidden), len(head)
-    size = max(1, min(n, max(LEAST_ROWS, TILE_FLOATS // vocab)))
     sides = [hidden] if t2s is None else [hidden, t2s]
+    size = max(1, min(n, max(LEAST_ROWS, TILE_FLOATS // vocab) // len(sides)))
     buffer = hidden.new_empty(len(sides) * size, vocab)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
@@ -183,9 +178,14 @@ def _index(logits: Tensor, targets: Tensor) -> Tensor:
     return targets.view(1, -1, 1).expand(len(logits), -1, 1)
 
 
-def add_gradients(
-    logits: Tensor, rows: slice, hidden: Tensor, head: Tensor, grads: Sequence[Tensor | None]
-) -> None:
+def gradients_for(tensors: Sequence[Tensor | None], needed: Sequence[bool]) -> list[Tensor | None]:
+    """Room for the gradient of each tensor that needs one; hidden, the first of `tensors`, says whether rows follow."""
+    assert tensors[0] is not None
+    make = torch.empty_like if len(tensors[0]) else torch.zeros_like
+    return [make(one) if one is not None and need else None for one, need in zip(tensors, needed, strict=False)]
+
+
+def add_gradients(logits: Tensor, rows: slice, hidden: Tensor, head: Tensor, grads: Sequence[Tensor | None]) -> None:
     """From a chunk's gradient at its logits [side, row, vocab] to `grads`: of hidden, head, bias, and t2s if there."""
     grad_hidden, grad_head, grad_bias = grads[:3]
     own = logits[0]
