@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pandas as pd
 import streamlit as st
 
 from app import links
-from app.listing import SORTS, Filters
+from app.listing import SORTS, Filters, Listing, Run
 from app.scores import ScoreBoard
 
 ALL = "all"
 DIRECTIONS = ("t2s", "s2t")
-
-
-@dataclass(frozen=True)
-class Run:
-    """Whose maps are looked at: a checkpoint, a direction and a normalisation; ``other`` is what it is set against."""
-
-    checkpoint: str
-    direction: str
-    normalisation: str
-    other: str | None = None
+COLUMNS = {
+    "example_id": st.column_config.TextColumn("example", width=145),
+    "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
+    "difference": st.column_config.NumberColumn(
+        "change", format="%+.2f", width=70, help="top-1 of the run minus that of the one it is set against"
+    ),
+    "distance": st.column_config.NumberColumn(
+        "apart", format="%.2f", width=60, help="mean share of a line's weight that lies elsewhere in the other map"
+    ),
+    "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
+}
 
 
 def allowed_links(maps: pd.DataFrame) -> dict[str, list[str]]:
@@ -146,44 +145,26 @@ def _draw_length(maps: pd.DataFrame) -> tuple[int, int] | None:
     return None if (low, high) == ends else (int(low), int(high))
 
 
-def draw_list(frame: pd.DataFrame, total: int, current: str | None, key: str, *, similar: bool = False) -> None:
+def draw_list(listing: Listing, current: str | None, key: str) -> None:
     """The list of examples; clicking a row puts its id into the link, from which the page reads it."""
-    st.caption(
-        f"{len(frame)} of {total} examples" + (" · none has these words; these resemble them" if similar else "")
-    )
-    ids = frame["example_id"].tolist()
+    count = f"{len(listing.ids)} of {len(listing.known)} examples"
+    st.caption(count + (" · none has these words; these resemble them" if listing.similar else ""))
 
     def pick() -> None:
         rows = st.session_state[key]["selection"]["rows"]
-        if rows and 0 <= rows[0] < len(ids):
-            links.show(ids[rows[0]])
+        if rows and 0 <= rows[0] < len(listing.ids):
+            links.show(listing.ids[rows[0]])
 
-    columns = ["example_id"]
-    columns += [name for name in ("top1_sure", "difference", "distance") if name in frame and frame[name].notna().any()]
-    columns += ["size"] if len(columns) < 3 else []
     st.dataframe(
-        frame[columns],
+        listing.table,
         hide_index=True,
         height=345,
         row_height=30,
         key=key,
         on_select=pick,
         selection_mode="single-row",
-        selection_default={"selection": {"rows": [ids.index(current)] if current in ids else []}},
-        column_config={
-            "example_id": st.column_config.TextColumn("example", width=145),
-            "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
-            "difference": st.column_config.NumberColumn(
-                "change", format="%+.2f", width=70, help="top-1 of the run minus that of the one it is set against"
-            ),
-            "distance": st.column_config.NumberColumn(
-                "apart",
-                format="%.2f",
-                width=60,
-                help="mean share of a line's weight that lies elsewhere in the other map",
-            ),
-            "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
-        },
+        selection_default={"selection": {"rows": [listing.places[current]] if current in listing.places else []}},
+        column_config=COLUMNS,
         alt="Examples of this run with their top-1 accuracy",
     )
 
@@ -197,7 +178,7 @@ def draw_progress(board: ScoreBoard) -> None:
     st.progress(share, f"scored {board.scored:,} of {len(board.values):,} maps; then the list is sorted")
 
 
-def list_key(what: str, ids: list[str], current: str | None) -> str:
+def list_key(what: str, listing: Listing, current: str | None) -> str:
     """The list's key. A new key draws the list anew: when what it lists changes, or another row is to be marked.
 
     A row that was clicked is marked already: the key stays, and with it the place to which the list was scrolled.
@@ -205,18 +186,20 @@ def list_key(what: str, ids: list[str], current: str | None) -> str:
     base = f"list {what}"
     number = st.session_state.get("list number", 0)
     state = st.session_state.get(f"{base} {number}")
-    if state is not None and [ids[row] for row in state["selection"]["rows"] if row < len(ids)] != [current]:
-        number += 1
-        st.session_state["list number"] = number
+    if state is not None:
+        marked = [listing.ids[row] for row in state["selection"]["rows"] if row < len(listing.ids)]
+        if marked != [current]:
+            number += 1
+            st.session_state["list number"] = number
     return f"{base} {number}"
 
 
-def current_example(rows: pd.DataFrame, listed: pd.DataFrame) -> tuple[str | None, list[str]]:
+def current_example(listing: Listing) -> tuple[str | None, list[str]]:
     """The example named by the link, else the first of the list; and a note if the link names one that is not here."""
-    first = listed["example_id"].iloc[0] if len(listed) else None
+    first = listing.ids[0] if listing.ids else None
     wanted = st.query_params.get("example")
-    if wanted is None or (listed["example_id"] == wanted).any():
+    if wanted is None or wanted in listing.places:
         return wanted or first, []
-    if (rows["example_id"] == wanted).any():
+    if wanted in listing.known:
         return first, []  # it is here, but not among the examples that are listed
     return first, [f"example = {wanted[:200]}"]

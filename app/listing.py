@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from rapidfuzz import fuzz, process
 
 from probe.attention_map import AttentionMap
@@ -15,8 +16,19 @@ from probe.metrics import by_rows
 SORTS = ("worst", "best", "difference", "id", "length")
 PAIR_SORTS = ("difference", "apart", *(name for name in SORTS if name != "difference"))  # of two runs
 COLUMNS = ("example_id", "category", "checkpoint", "direction", "normalisation", "n_student", "n_teacher", "text")
+LABELS = ("category", "checkpoint", "direction", "normalisation")
 ALIKE = 75  # of 100: how much of what was typed must be found, in order, where no example has all of it
 SHORTEST = 4  # letters; shorter words resemble everything
+
+
+@dataclass(frozen=True)
+class Run:
+    """Whose maps are looked at: a checkpoint, a direction and a normalisation; ``other`` is what it is set against."""
+
+    checkpoint: str
+    direction: str
+    normalisation: str
+    other: str | None = None
 
 
 @dataclass(frozen=True)
@@ -37,18 +49,59 @@ class Filters:
     difference: float = 0.0
 
 
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The example list that a page shows, with what is looked up in it at every click. Not to be changed.
+
+    Attributes:
+        ids: the examples that pass the filters, in order. places: where in the list each is.
+        rows: the row of each in the store.
+        known: all examples of the run, also those that are filtered out.
+        similar: whether the search had to make do with similar words.
+        table: the columns that are shown, as they are sent.
+    """
+
+    ids: list[str]
+    places: dict[str, int]
+    rows: list[int]
+    known: frozenset[str]
+    similar: bool
+    table: pa.Table
+
+    def row(self, example_id: str) -> int:
+        """The example's row in the store."""
+        return self.rows[self.places[example_id]]
+
+
+def listing(frame: pd.DataFrame, filters: Filters) -> Listing:
+    """The list of a run's examples ``frame``, filtered and sorted."""
+    rows, similar = chosen(frame, filters)
+    ids = rows["example_id"].tolist()
+    places = {name: place for place, name in enumerate(ids)}
+    return Listing(ids, places, rows["row"].tolist(), frozenset(frame["example_id"]), similar, _shown(rows))
+
+
+def _shown(rows: pd.DataFrame) -> pa.Table:
+    columns = ["example_id"]
+    columns += [name for name in ("top1_sure", "difference", "distance") if name in rows and rows[name].notna().any()]
+    columns += ["size"] if len(columns) < 3 else []
+    return pa.Table.from_pandas(rows[columns], preserve_index=False, nthreads=1).replace_schema_metadata(None)
+
+
 def catalog(store: MapStore) -> pd.DataFrame:
     """One row a map: its labels, its row in the store, its sizes, and what the search looks through."""
     frame = pd.DataFrame({name: store.column(name) for name in COLUMNS})
+    haystack = [
+        f"{name}\n{category}\n{text}".casefold()
+        for name, category, text in zip(frame["example_id"], frame["category"], frame["text"], strict=True)
+    ]
+    frame = frame.astype(dict.fromkeys(LABELS, "category"))  # every click compares them: numbers, not strings
     return frame.assign(
         row=np.arange(len(frame)),
         size=[f"{n}×{m}" for n, m in zip(frame["n_student"], frame["n_teacher"], strict=True)],
         cells=frame["n_student"] * frame["n_teacher"],
         length=frame[["n_student", "n_teacher"]].max(axis=1),
-        haystack=[
-            f"{name}\n{category}\n{text}".casefold()
-            for name, category, text in zip(frame["example_id"], frame["category"], frame["text"], strict=True)
-        ],
+        haystack=haystack,
     )
 
 

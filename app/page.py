@@ -14,6 +14,7 @@ import streamlit as st  # noqa: E402
 from app import draw_states, pages  # noqa: E402
 from app.arguments import arguments  # noqa: E402
 from app.context import open_context  # noqa: E402
+from app.turns import PAGES  # noqa: E402
 from probe.errors import UsageError  # noqa: E402
 
 # Our own picture: an icon by name would be fetched from the network.
@@ -33,4 +34,5 @@ def main() -> None:
     pages.current(context).run()
 
 
-main()
+with PAGES.turn():
+    main()

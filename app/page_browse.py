@@ -21,10 +21,9 @@ from app import (
 from app import view as views
 from app.context import Context
 from app.downloads import Picture, file_stem
-from app.draw_list import Run
 from app.draw_view import SCALES, Look
-from app.listing import Filters, chosen, with_difference
-from app.scores import SCORES, gold_or_none
+from app.listing import Filters, Listing, Run
+from app.scores import gold_or_none
 from app.source import Source
 from app.view import SIZES, Pin, Shown
 from probe.attention_map import AttentionMap
@@ -56,25 +55,21 @@ def draw_browse(source: Source, context: Context) -> None:
         run = draw_list.draw_run(maps)
         filters = draw_list.draw_search(maps)
         run, filters = draw_list.draw_ranges(maps, run, filters, bool(source.golds))
-    rows = cache.examples(source, run.checkpoint, run.direction, run.normalisation)
-    if rows.empty:
+    listing = cache.run_listing(source, run, filters)
+    if not listing.known:
         return draw_states.draw_no_run(run.checkpoint, run.direction)
-    if run.other:
-        rows = with_difference(rows, cache.examples(source, run.other, run.direction, run.normalisation))
-    listed, similar = chosen(rows, filters)
-    current, note = draw_list.current_example(rows, listed)
+    current, note = draw_list.current_example(listing)
     with st.sidebar:
         if not board.complete:
             draw_list.draw_progress(board)
             links.put(example=current)  # the list will be sorted anew; what is looked at stays
-        key = draw_list.list_key(f"{run} {filters}", listed["example_id"].tolist(), current)
-        draw_list.draw_list(listed, len(rows), current, key, similar=similar)
+        draw_list.draw_list(listing, current, draw_list.list_key(f"{run} {filters}", listing, current))
     draw_example.draw_head("Which teacher token goes with which student token?")
     draw_states.draw_gold_problem(context.gold_problem or board.problem)
     draw_states.draw_notes([*notes, *note])
     if current is None:
         return draw_states.draw_no_match(_wanted(filters))
-    draw_one(source, run, listed, current, board.score(int(rows.set_index("example_id").at[current, "row"])))
+    draw_one(source, run, listing, current, board.score(listing.row(current)))
     draw_states.draw_footer(source, run, context.gold)
 
 
@@ -91,10 +86,9 @@ def _wanted(filters: Filters) -> str:
     return filters.text or filters.category or "these filters"
 
 
-def draw_one(source: Source, run: Run, listed: pd.DataFrame, current: str, scores: dict[str, float]) -> None:
+def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: dict[str, float]) -> None:
     """Everything about the example ``current``."""
-    row = listed.set_index("example_id").at[current, "row"]
-    amap = source.store.read(int(row))
+    amap = source.store.read(listing.row(current))
     gold = gold_or_none(source, amap)
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(SIZES[-1])
@@ -105,13 +99,13 @@ def draw_one(source: Source, run: Run, listed: pd.DataFrame, current: str, score
     draw_states.draw_notes([*notes, *pin_notes])
     top = 1.0 if look.scale == SCALES[0] else float(shown.cells["weight"].max())
     with toolbar:
-        draw_example.draw_steps(amap, listed["example_id"].tolist(), current)
+        draw_example.draw_steps(amap, listing.ids, current)
         title = f"{amap.example_id}\n{_title(shown, run)}"
         if run.other:
             query = {"example": current, "reference": run.checkpoint, "runs": run.other, "direction": run.direction}
             pages.draw_link("compare", "Compare", **query)
         draw_example.draw_downloads([Picture(shown, top, title)], file_stem(amap))
-    means = cache.examples(source, run.checkpoint, run.direction, run.normalisation)[list(SCORES)].mean()
+    means = cache.means(source, run.checkpoint, run.direction, run.normalisation)
     draw_scores.draw_scores(pd.Series(scores), means, "mean")
     if gold is not None:
         st.caption(" &emsp; ".join(draw_map.KEY))

@@ -13,11 +13,10 @@ from app import view as views
 from app.changes import changed_lines, difference_cells
 from app.context import Context
 from app.downloads import Picture, file_stem
-from app.draw_list import Run
 from app.draw_view import SCALES
-from app.listing import PAIR_SORTS, chosen, with_difference
+from app.listing import PAIR_SORTS, Listing, Run
 from app.palette import Palette
-from app.scores import SCORES, ScoreBoard, gold_or_none
+from app.scores import ScoreBoard, gold_or_none
 from app.source import Source
 from app.view import Pin, Shown
 from probe.errors import ProbeError
@@ -63,23 +62,21 @@ def draw_compare(source: Source, context: Context) -> None:
         direction, normalisation = draw_list.draw_direction(maps)
         filters = draw_list.draw_search(maps, PAIR_SORTS)
     run = Run(reference, direction, normalisation, others[0])
-    rows = pair_rows(source, run)
-    if rows.empty:
+    listing = cache.pair_listing(source, run, filters)
+    if not listing.known:
         return draw_states.draw_no_run(f"{reference} and {others[0]}", direction)
-    listed, similar = chosen(rows, filters)
-    current, note = draw_list.current_example(rows, listed)
+    current, note = draw_list.current_example(listing)
     with st.sidebar:
         if not board.complete:
             draw_list.draw_progress(board)
             links.put(example=current)
-        key = draw_list.list_key(f"{run} {filters}", listed["example_id"].tolist(), current)
-        draw_list.draw_list(listed, len(rows), current, key, similar=similar)
+        draw_list.draw_list(listing, current, draw_list.list_key(f"{run} {filters}", listing, current))
     draw_example.draw_head("What differs between the runs?")
     draw_states.draw_gold_problem(context.gold_problem or board.problem)
     draw_states.draw_notes([*notes, *note])
     if current is None:
         return draw_states.draw_no_match(filters.text or filters.category or "these filters")
-    draw_one(source, board, run, others, listed, current)
+    draw_one(source, board, run, others, listing, current)
     draw_states.draw_footer(source, run, context.gold)
 
 
@@ -97,20 +94,7 @@ def draw_runs(names: list[str]) -> tuple[str, list[str]]:
     return reference, [name for name in picked if name in rest][:MOST] or rest[:1]
 
 
-def pair_rows(source: Source, run: Run) -> pd.DataFrame:
-    """The examples that both runs have: scores of the run set against the reference, change, and distance of maps."""
-    assert run.other is not None
-    first = cache.examples(source, run.checkpoint, run.direction, run.normalisation)
-    second = cache.examples(source, run.other, run.direction, run.normalisation)
-    both = second[second["example_id"].isin(first["example_id"])]
-    places = first.set_index("example_id")["row"]
-    pairs = tuple(places[both["example_id"]].tolist()), tuple(both["row"].tolist())
-    return with_difference(both, first).assign(distance=cache.distances(source, *pairs))
-
-
-def draw_one(
-    source: Source, board: ScoreBoard, run: Run, others: list[str], listed: pd.DataFrame, current: str
-) -> None:
+def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], listing: Listing, current: str) -> None:
     """Everything about the example ``current``."""
     rows = {name: _row(source, name, run, current) for name in (run.checkpoint, *others)}
     stored = {name: source.store.read(row) for name, row in rows.items() if row is not None}
@@ -129,7 +113,7 @@ def draw_one(
     top = 1.0 if look.scale == SCALES[0] else max(float(one.shown.cells["weight"].max()) for one in compared)
     tables = [compared[0].shown, *_differences(compared)]  # a difference has the weights of both maps, too
     with toolbar:
-        draw_example.draw_steps(reference, listed["example_id"].tolist(), current)
+        draw_example.draw_steps(reference, listing.ids, current)
         with st.popover("Download", icon=":material/download:"):
             draw_example.draw_downloads(_pictures(compared, look.scale, top), file_stem(reference), tables)
         pages.draw_link(
@@ -150,8 +134,7 @@ def _row(source: Source, checkpoint: str, run: Run, example_id: str) -> int | No
 
 
 def _means(source: Source, one: Compared, run: Run) -> pd.Series:
-    table = cache.examples(source, one.shown.amap.checkpoint, run.direction, run.normalisation)
-    return table[list(SCORES)].mean()
+    return cache.means(source, one.shown.amap.checkpoint, run.direction, run.normalisation)
 
 
 def draw_finding(compared: list[Compared]) -> None:
