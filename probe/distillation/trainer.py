@@ -33,7 +33,8 @@ from probe.tokenization import PairedTokens
 
 EXAMPLES = """
   python -m probe train probe/recipes/sft.yaml --set data=dolly.jsonl student=my/gpt2 --out out/train/sft
-  python -m probe train probe/recipes/dskd-cma.yaml --set steps=200 seed=1 --out runs/short --resume"""
+  python -m probe train probe/recipes/dskd-cma.yaml --set steps=200 seed=1 --out runs/short --resume
+  python -m probe train probe/recipes/paper-qwen-gpt2-dskd-cma.yaml --dry-run"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     cli.dress(parser, "Train a student by a recipe (YAML) and write a checkpoint directory.", EXAMPLES)
     parser.add_argument("recipe", help="a YAML recipe; the shipped ones are in probe/recipes/")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings of the recipe")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="the checkpoint directory to write")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="the checkpoint directory to write")
+    parser.add_argument("--dry-run", action="store_true", help="settings, memory, time, and two steps on tiny models")
+    parser.add_argument("--flops", type=float, metavar="N", help="with --dry-run: operations a second, for the time")
     parser.add_argument("--resume", action="store_true", help="go on from an interrupted run with the same --out")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint at --out")
     parser.add_argument("--threads", type=cli.positive, help="CPU threads (PyTorch's choice by default)")
@@ -51,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """``python -m probe train``."""
     config = read_recipe(args.recipe, args.set)
+    if args.dry_run:
+        from probe.distillation import dry_run
+
+        return dry_run.run(args, config)
+    if args.out is None:
+        raise UsageError("--out is missing: wanted the checkpoint directory to write, or --dry-run.")
     if args.out.exists() and not args.overwrite:
         raise UsageError(f"{args.out} exists; choose another --out, or --overwrite to replace it.")
     if args.out.exists():

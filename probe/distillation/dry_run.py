@@ -1,0 +1,162 @@
+"""`probe train RECIPE --dry-run`: a recipe resolved, its memory and time, and two steps of it on tiny models."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from probe import cli
+from probe.attention import CrossModelAttention, SpaceProjectors
+from probe.config import TrainConfig
+from probe.distillation import estimates
+from probe.distillation.architectures import Architecture, architecture, find_config, meta_model, student_config
+from probe.distillation.estimates import Lengths, Part, Trainable, Work
+from probe.distillation.key_query import Discriminator
+from probe.distillation.lora import add_lora
+from probe.distillation.packed_teacher import is_packed
+from probe.distillation.steps import AUTOCAST
+from probe.distillation.tiny_run import TinyRun, tiny_run
+from probe.distillation.tracing import kept_bytes
+from probe.distillation.transport import ConditionalTransport
+from probe.errors import ProbeError, UsageError
+from probe.methods import METHODS
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
+MATMUL = 1024  # rows and columns of the product that the rate is measured on
+
+
+@dataclass(frozen=True)
+class Models:
+    """Both sides of a recipe; ``teacher`` is None for sft. ``packed``: it is there as states, without its layers."""
+
+    student: Architecture
+    teacher: Architecture | None
+    trained: Trainable
+    packed: bool
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Operations a second: ``low`` in the recipe's precision, ``full`` in float32; ``source`` says whose."""
+
+    low: float
+    full: float
+    source: str
+
+
+@dataclass(frozen=True)
+class DryRun:
+    """All that a dry run finds."""
+
+    config: TrainConfig
+    models: Models
+    lengths: Lengths
+    training: list[Part]
+    filling: list[Part]
+    work: Work
+    rates: Rates
+    tiny: TinyRun
+
+
+def run(args: argparse.Namespace, config: TrainConfig) -> None:
+    """``probe train RECIPE --dry-run``: print all of it; raises ProbeError if the tiny run leaves a parameter alone."""
+    from transformers.utils.logging import disable_progress_bar
+
+    from probe.distillation.dry_run_report import as_values, lines
+
+    disable_progress_bar()
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    found = dry_run(config, args.flops)
+    cli.report(as_values(found), lines(found), as_json=args.json)
+    if not found.tiny.well:
+        raise ProbeError(
+            f"two steps on tiny models: of {found.tiny.tensors} trained tensors {found.tiny.with_gradient} had a "
+            f"gradient and {found.tiny.moved} moved; wanted all. The recipe trains less than it says."
+        )
+
+
+def dry_run(config: TrainConfig, flops: float | None = None) -> DryRun:
+    """Resolve, estimate and try ``config`` without its models, its data or the network.
+
+    Args:
+        flops: operations a second of the machine that the time is wanted for; measured here by default.
+
+    Raises:
+        UsageError: an architecture that is not known, or a setting that the real models do not allow.
+    """
+    if flops is not None and not 0 < flops < math.inf:
+        raise UsageError(f"--flops: wanted a number above 0, found {flops}.")
+    student, student_source = student_config(config)
+    teacher, teacher_source = find_config(config.teacher) if METHODS[config.method].teacher else (None, "")
+    known = architecture(config.student, student, student_source)
+    guide = None if teacher is None else architecture(config.teacher, teacher, teacher_source)
+    for role, model in (("student", known), ("teacher", guide)):
+        if model is not None and model.positions is not None and config.max_length > model.positions:
+            raise UsageError(
+                f"max_length: wanted at most the {role}'s {model.positions} positions, found {config.max_length}."
+            )
+    models = Models(known, guide, trainable(config, student, guide), is_packed(Path(config.teacher)))
+    lengths, other = estimates.lengths_of(config), guide or known  # without a teacher nothing of it is counted
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    rows = config.micro_batch or config.batch_size
+    kept = kept_bytes(student, config, rows, config.max_length, device)
+    filled = guide is not None and not models.packed
+    work = estimates.run_work(config, known, other, models.trained, lengths)
+    return DryRun(
+        config,
+        models,
+        lengths,
+        estimates.training_memory(config, known, other, models.trained, lengths, kept),
+        estimates.filling_memory(known, other) if filled else [],
+        work if filled else dataclasses.replace(work, teacher=0.0),
+        Rates(flops, flops, "--flops") if flops else measured_rates(device, config.precision),
+        tiny_run(config, student, teacher),
+    )
+
+
+def trainable(config: TrainConfig, student: PretrainedConfig, teacher: Architecture | None) -> Trainable:
+    """Count what the recipe trains, on modules without memory."""
+    model, method = meta_model(student), METHODS[config.method]
+    if config.lora_rank:
+        add_lora(model, config)
+    learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    head = model.get_output_embeddings()
+    modules: list[torch.nn.Module] = []
+    with torch.device("meta"):
+        width: int = student.hidden_size
+        if method.projectors and teacher is not None:
+            modules.append((CrossModelAttention if method.query else SpaceProjectors)(width, teacher.width))
+        if method.discriminator and teacher is not None:
+            kind = ConditionalTransport if config.matching == "ct" else Discriminator
+            modules.append(kind(2 * teacher.width, config.discriminator_width, config.discriminator_dropout))
+    adapters = sum(p.numel() for module in modules for p in module.parameters())
+    trains_head = head is not None and bool(head.weight.requires_grad)  # type: ignore[union-attr]
+    return Trainable(learning, learning if config.lora_rank else 0, adapters, trains_head)
+
+
+def measured_rates(device: str, precision: str) -> Rates:
+    """Rates of a square product on this machine, in the recipe's precision and in float32."""
+    full = matmul_rate(device, torch.float32)
+    low = matmul_rate(device, AUTOCAST[precision]) if precision in AUTOCAST else full
+    return Rates(low, full, f"measured here, {device}, {MATMUL} x {MATMUL} product")
+
+
+def matmul_rate(device: str, dtype: torch.dtype, seconds: float = 0.2) -> float:
+    """Operations a second of a square product: the best of as many as fit into ``seconds``."""
+    matrix = torch.ones(MATMUL, MATMUL, dtype=dtype, device=device)
+    best, end = math.inf, time.perf_counter() + seconds
+    while math.isinf(best) or time.perf_counter() < end:
+        start = time.perf_counter()
+        (matrix @ matrix)[0, 0].item()  # waits for the device
+        best = min(best, time.perf_counter() - start)
+    return 2 * MATMUL**3 / best
