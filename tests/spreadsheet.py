@@ -21,7 +21,7 @@ class Cells:
 
 def live_cells(path: Path) -> Cells:
     """Read a CSV file with commas, as it is written, and with semicolons and tabs, as in other countries."""
-    text = path.read_bytes().decode("utf-8")
+    text = path.read_bytes().decode("utf-8-sig")
     readings = {mark: _cells(text, mark) for mark in ",;\t"}
     live = dict.fromkeys(cell for cells in readings.values() for cell in cells if _is_live(cell))
     return Cells(len(readings[","]), tuple(live))
