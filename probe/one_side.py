@@ -135,6 +135,8 @@ class Side:
         if not is_plain(offsets):
             marked = [i in self._marker_ids for i in ids[first:]]
             offsets = units(without_added_markers(offsets, marked, joint, self._is_space))
+            while offsets and offsets[0][0] == offsets[0][1] < border:  # the marker of a letter that the prompt begins
+                first, offsets = first + 1, offsets[1:]
         if offsets and offsets[0][0] < border:  # the first unit straddles the border, and is clipped to the response
             offsets = [(max(start, border), max(end, border)) for start, end in offsets]
         return first, [(at[start - border], at[end - border]) for start, end in offsets]

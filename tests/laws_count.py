@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,4 +69,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def pytest_sessionfinish() -> None:
     found = {"examples": _tally["passed"], "rejected": _tally["rejected"], "failures": _failures}
+    found["seconds"] = round(time.process_time(), 1)
     Path(os.environ[VARIABLE]).write_text(json.dumps(found), encoding="utf-8")

@@ -71,40 +71,50 @@ def oracle_chunks(student: list[Span], teacher: list[Span]) -> list[tuple[list[i
 # --- strategies ---
 
 
+# Strategies that composites draw from are made once: making and checking them costs as much as drawing.
+KINDS = st.sampled_from(("one", "one", "one", "two", "gap", "empty"))
+TEXTS, DIRECTIONS, SEEDS, SIZES = (
+    texts(max_parts=4),
+    st.sampled_from(("t2s", "s2t")),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 20),
+)
+SHAPES = st.tuples(st.sampled_from((1, 8, 40)), st.sampled_from((1, 12)), st.sampled_from((0, 1e-9, 100)))
+PLACES = st.lists(st.integers(0, 2**16), max_size=8)  # anywhere in a text or span, after division by its size
+LINKS = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 2**16), st.booleans()), max_size=12)
+
+
 @st.composite
 def spans_of(draw: st.DrawFn, size: int) -> list[Span]:
     """A random partition of ``size`` bytes, some pieces dropped, some doubled (shared), some empty; EOS or not."""
-    cuts = sorted({0, size, *draw(st.lists(st.integers(0, size), max_size=8))})
+    cuts = sorted({0, size, *(place % (size + 1) for place in draw(PLACES))})
     spans: list[Span] = []
     for start, end in zip(cuts, cuts[1:], strict=False):
-        kind = draw(st.sampled_from(("one", "one", "one", "two", "gap", "empty")))
-        spans += {"one": [(start, end)], "two": [(start, end)] * 2, "gap": [], "empty": [(start, start), (start, end)]}[
-            kind
-        ]
+        kinds = {"one": [(start, end)], "two": [(start, end)] * 2, "gap": [], "empty": [(start, start), (start, end)]}
+        spans += kinds[draw(KINDS)]
     return [*spans, (size, size)] if draw(st.booleans()) else spans
 
 
 @st.composite
 def span_pairs(draw: st.DrawFn) -> tuple[list[Span], list[Span]]:
-    size = draw(st.integers(0, 20))
+    size = draw(SIZES)
     return draw(spans_of(size)), draw(spans_of(size))
 
 
-@st.composite
-def pieces_of(draw: st.DrawFn, text: str) -> list[str]:
-    cuts = sorted({0, len(text), *draw(st.lists(st.integers(0, len(text)), max_size=8))})
+def pieces_at(text: str, places: list[int]) -> list[str]:
+    cuts = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
     return [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
 @st.composite
 def maps(draw: st.DrawFn, *, direction: str | None = None) -> AttentionMap:
     """A map of a random text cut at random; weights random, all tied, one-hot or full of ties."""
-    text = draw(texts(max_parts=4))
-    student, teacher = (axis(text, draw(pieces_of(text))) for _ in range(2))
-    way = direction or draw(st.sampled_from(("t2s", "s2t")))
-    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    raw = rng.random((len(student), len(teacher))) ** draw(st.sampled_from((1, 8, 40)))
-    raw = np.round(raw, draw(st.sampled_from((1, 12)))) + draw(st.sampled_from((0, 1e-9, 100)))
+    text = draw(TEXTS)
+    student, teacher = (axis(text, pieces_at(text, draw(PLACES))) for _ in range(2))
+    way = direction or draw(DIRECTIONS)
+    power, digits, added = draw(SHAPES)
+    raw = np.random.default_rng(draw(SEEDS)).random((len(student), len(teacher))) ** power
+    raw = np.round(raw, digits) + added
     sums = raw.sum(axis=1 if way == "t2s" else 0, keepdims=True)
     weights = np.where(sums > 0, raw / np.where(sums > 0, sums, 1), 1 / raw.shape[1 if way == "t2s" else 0])
     return make_map(student, teacher, weights, text=text, direction=way)
@@ -113,10 +123,9 @@ def maps(draw: st.DrawFn, *, direction: str | None = None) -> AttentionMap:
 @st.composite
 def golds(draw: st.DrawFn, amap: AttentionMap) -> Gold:
     """Gold with random links on the map's tokens."""
-    link = st.tuples(st.integers(0, len(amap.student) - 1), st.integers(0, len(amap.teacher) - 1))
-    possible = frozenset(draw(st.lists(link, max_size=12)))
-    sure = frozenset(one for one in possible if draw(st.booleans()))
-    return replace(make_gold(amap), sure=sure, possible=possible)
+    n, m = len(amap.student), len(amap.teacher)
+    links = {(i % n, j % m): sure for i, j, sure in draw(LINKS)}
+    return replace(make_gold(amap), sure=frozenset(one for one in links if links[one]), possible=frozenset(links))
 
 
 # --- spans ---
