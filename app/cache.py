@@ -7,16 +7,16 @@ kept by functools, which asks for a hash of its arguments and no more.
 from __future__ import annotations
 
 import functools
-import hashlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app import reports
 from app.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
 from app.scores import SCORES, ScoreBoard
-from app.source import Source
+from app.source import Source, digest_of
 from probe import attention_map, gold
 from probe.attention_map import MapStore
 from probe.files import MANIFEST, sha256_of
@@ -27,27 +27,12 @@ from probe.scoring import Report
 
 def open_source(maps: Path, gold_path: Path | None) -> Source:
     """Open the map store and read the gold. Raises the errors of MapStore.open and read_gold, which are not cached."""
-    digest = _digest(maps / MANIFEST)
+    digest = digest_of(maps / MANIFEST)
     store = _store(str(maps), digest)
     if gold_path is None:
         return Source(store, {}, digest, "")
-    gold_digest = _digest(gold_path)
+    gold_digest = digest_of(gold_path)
     return Source(store, _golds(str(gold_path), gold_digest), digest, gold_digest)
-
-
-def _digest(path: Path) -> str:
-    """Digest of the file and its place; of the place alone when there is nothing to read (its reader explains that)."""
-    if not path.is_file():
-        return _read_digest(str(path), ())
-    stat = path.stat()
-    return _read_digest(str(path), (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_dev, stat.st_ino))
-
-
-@functools.lru_cache(maxsize=64)
-def _read_digest(path: str, stat: tuple[int, ...]) -> str:
-    """Read again only where the file is another: a gold file of 10 MB took 7 ms a click (November 2026)."""
-    content = Path(path).read_bytes() if stat else b""
-    return hashlib.sha256(str(Path(path).resolve()).encode() + b"\0" + content).hexdigest()
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -161,6 +146,12 @@ def signature(source: Source, checkpoint: str, direction: str, normalisation: st
     return _signature(source, source.digest, checkpoint, direction, normalisation)
 
 
+def report_is_made(source: Source, gold: Path) -> bool:
+    """Whether :func:`report` answers at once; the first call begins to make it, in the background."""
+    job = reports.start(source, gold)
+    return job is None or not job.running
+
+
 def report(source: Source) -> Report:
     """Runs, breakdowns and comparisons as `probe score` gives them. Raises DataError where no gold fits."""
     return _report(source, source.digest)
@@ -170,4 +161,5 @@ def report(source: Source) -> Report:
 def _report(_source: Source, digest: str) -> Report:
     from probe import scoring
 
-    return scoring.build_report([_source.store], _source.golds)
+    found = reports.read(_source)  # where the background could not make it, doing so here says why
+    return found if found is not None else scoring.build_report([_source.store], _source.golds)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pandas as pd
 import streamlit as st
 
@@ -11,6 +13,7 @@ from app.context import Context
 from app.draw_list import Run
 from app.draw_runs import breakdown_chart, runs_chart
 from app.source import Source
+from app.turns import PAGES
 from probe.errors import ProbeError
 from probe.scoring import Report
 
@@ -48,11 +51,25 @@ def draw(context: Context) -> None:
     if not source.golds:
         return draw_states.draw_no_gold(context.gold_problem, len(source.store))
     try:
+        wait_for_report(source, context)
         report = cache.report(source)
     except ProbeError as error:
         draw_states.draw_gold_problem(error)
         return draw_states.draw_no_gold(None, len(source.store))
     draw_report(source, report, context)
+
+
+def wait_for_report(source: Source, context: Context) -> None:
+    """Wait until the report is made in the background, saying so; others take their turns, and a click leaves."""
+    if context.gold is None or cache.report_is_made(source, context.gold):
+        return
+    place = st.empty()
+    said = f"Scoring {len(source.store):,} maps beside their baselines: once, then it is kept …"
+    with PAGES.aside(), st.spinner(said, show_time=True):
+        while not cache.report_is_made(source, context.gold):
+            place.caption("Meanwhile, **Browse** shows every map.")
+            time.sleep(0.1)
+    place.empty()
 
 
 def draw_report(source: Source, report: Report, context: Context) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import hashlib
+from pathlib import Path
 
 from probe.gold import Gold
 from probe.map_store import MapStore
@@ -33,3 +36,18 @@ class Source:
     def without_gold(self) -> Source:
         """The same maps, with no gold to score them by."""
         return dataclasses.replace(self, golds={}, gold_digest="")
+
+
+def digest_of(path: Path) -> str:
+    """Digest of the file and its place; of the place alone when there is nothing to read (its reader explains that)."""
+    if not path.is_file():
+        return _read_digest(str(path), ())
+    stat = path.stat()
+    return _read_digest(str(path), (stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_dev, stat.st_ino))
+
+
+@functools.lru_cache(maxsize=64)
+def _read_digest(path: str, stat: tuple[int, ...]) -> str:
+    """Read again only where the file is another: a gold file of 10 MB took 7 ms a click (November 2026)."""
+    content = Path(path).read_bytes() if stat else b""
+    return hashlib.sha256(str(Path(path).resolve()).encode() + b"\0" + content).hexdigest()

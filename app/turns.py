@@ -20,16 +20,31 @@ class Turns:
         self._free = places
         self._waiting: collections.deque[threading.Event] = collections.deque()
         self._lock = threading.Lock()
+        self._mine = threading.local()  # whether this thread has a place
 
     @contextlib.contextmanager
-    def turn(self, longest: float = LONGEST) -> Iterator[bool]:
-        """Wait for a place, but no longer than ``longest`` seconds; yields whether there was one."""
-        has_place = self._take(longest)
+    def turn(self, longest: float = LONGEST) -> Iterator[None]:
+        """Wait for a place, but no longer than ``longest`` seconds, and give it back at the end."""
+        self._mine.place = self._take(longest)
         try:
-            yield has_place
+            yield
         finally:
-            if has_place:
-                self._give_back()
+            self._leave()
+
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[None]:
+        """Let others take the place while this page has nothing to do but wait."""
+        had_place = self._leave()
+        try:
+            yield
+        finally:
+            self._mine.place = had_place and self._take(LONGEST)
+
+    def _leave(self) -> bool:
+        had_place, self._mine.place = getattr(self._mine, "place", False), False
+        if had_place:
+            self._give_back()
+        return had_place
 
     def _take(self, longest: float) -> bool:
         with self._lock:

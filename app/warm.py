@@ -27,6 +27,8 @@ def warm_up(argv: list[str]) -> None:
         if options.gold is not None:
             with contextlib.suppress(ProbeError, OSError):
                 source = cache.open_source(options.maps, options.gold)
+        if options.gold is not None and source.golds:
+            cache.report_is_made(source, options.gold)
         cache.board(source).wait(PATIENCE)
         if len(source.store):
             _rehearse(source)

@@ -1,0 +1,39 @@
+"""`python -m app.report_worker MAPS GOLD --out PLACE`: the overview's numbers, in a process of its own."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from app import kept
+from app.source import digest_of
+from probe import cli, scoring
+from probe.attention_map import MapStore
+from probe.errors import UsageError
+from probe.files import MANIFEST
+from probe.gold import read_gold
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m app.report_worker")
+    cli.dress(parser, "Score all maps beside their baselines and keep the report. The page Overview starts this.")
+    parser.add_argument("maps", type=Path)
+    parser.add_argument("gold", type=Path)
+    parser.add_argument("--digest", required=True, help="of the maps and the gold, as the page has opened them")
+    parser.add_argument("--out", type=Path, required=True)
+    cli.add_common(parser)
+    return parser
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the report, behind everything that a visitor waits for."""
+    os.nice(5)
+    report = scoring.build_report([MapStore.open(args.maps)], read_gold(args.gold))
+    if digest_of(args.maps / MANIFEST) + digest_of(args.gold) != args.digest:
+        raise UsageError("the maps or the gold are no longer those that the page has opened. Reload the page.")
+    kept.write_report(report, args.out)
+
+
+if __name__ == "__main__":
+    raise SystemExit(cli.main(build_parser, run))

@@ -1,0 +1,61 @@
+"""The overview's report: kept on disk, and made by a process in the background where it is not."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import sys
+import threading
+import weakref
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from app import kept
+from app.arguments import ROOT
+from app.source import Source
+
+if TYPE_CHECKING:
+    from probe.scoring import Report
+
+_LOCK = threading.Lock()
+_JOBS: dict[str, ReportJob] = {}
+
+
+class ReportJob:
+    """A report that is being made; one for all visitors."""
+
+    def __init__(self, source: Source, gold: Path, place: Path) -> None:
+        self.place = place
+        command = [sys.executable, "-m", "app.report_worker", str(source.store.path.resolve()), str(gold.resolve())]
+        command += ["--digest", source.digest, "--out", str(place)]
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet)
+        weakref.finalize(self, _end, self._process)
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
+
+    def report(self) -> Report | None:
+        """What was made; None while it is being made, and where it could not be."""
+        return None if self.running else kept.read_report(self.place)
+
+
+def start(source: Source, gold: Path) -> ReportJob | None:
+    """Begin to make the report of a source, unless it is kept already, or being made."""
+    place = kept.folder() / kept.name("report", source.digest)
+    with _LOCK:
+        if (job := _JOBS.get(source.digest)) is None and not place.is_dir():
+            job = _JOBS[source.digest] = ReportJob(source, gold, place)
+        return job
+
+
+def read(source: Source) -> Report | None:
+    """The report of a source, if it is kept."""
+    return kept.read_report(kept.folder() / kept.name("report", source.digest))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(OSError):
+        process.kill()
+        process.wait(5)
