@@ -1,14 +1,19 @@
-"""Agreement of two annotators: Cohen's kappa over cells, and F1 of their links. Counts are summed, divided once."""
+"""Agreement of two annotators: Cohen's kappa over cells, precision, recall and F1 of their links.
+
+Counts are summed over examples and divided once. The first annotator is the reference of precision and recall.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from probe import __version__
 from probe.errors import DataError
-from probe.gold import Gold
+from probe.gold import Gold, check_same_tokens
+from probe.metrics import gold_hash
 
 LEVELS = ("none", "possible", "sure")
 
@@ -29,14 +34,48 @@ class Agreement:
         return 1.0 if chance == 1 else float((observed - chance) / (1 - chance))
 
     @property
+    def cells(self) -> int:
+        """How many cells [student, teacher] both saw."""
+        return int(self.counts.sum())
+
+    @property
+    def differing(self) -> int:
+        """On how many cells their levels differ."""
+        return int(self.counts.sum() - np.trace(self.counts))
+
+    @property
+    def precision_sure(self) -> float:
+        """Share of the second's sure links that are sure by the first; 1 where the second has none."""
+        return self._share(2, axis=0)
+
+    @property
+    def recall_sure(self) -> float:
+        """Share of the first's sure links that are sure by the second; 1 where the first has none."""
+        return self._share(2, axis=1)
+
+    @property
     def f1_sure(self) -> float:
         """F1 of the sure links; 1 where neither has any."""
         return self._f1(2)
 
     @property
+    def precision_possible(self) -> float:
+        """Share of all the second's links that the first has; 1 where the second has none."""
+        return self._share(1, axis=0)
+
+    @property
+    def recall_possible(self) -> float:
+        """Share of all the first's links that the second has; 1 where the first has none."""
+        return self._share(1, axis=1)
+
+    @property
     def f1_possible(self) -> float:
         """F1 of all links, sure or possible; 1 where neither has any."""
         return self._f1(1)
+
+    def _share(self, least: int, axis: int) -> float:
+        size = self.counts.sum(axis=axis)[least:].sum()
+        return float(self.counts[least:, least:].sum() / size) if size else 1.0
 
     def _f1(self, least: int) -> float:
         both = self.counts[least:, least:].sum()
@@ -44,17 +83,53 @@ class Agreement:
         return float(2 * both / size) if size else 1.0
 
 
+@dataclass(frozen=True)
+class Compared:
+    """Two annotators on the examples that both annotated: each of them, those with most differences first, and all."""
+
+    examples: tuple[tuple[str, Agreement], ...]
+    all: Agreement
+    signature: str
+
+
+def compare(first: Mapping[str, Gold], second: Mapping[str, Gold]) -> Compared:
+    """The agreement on every example of both, by the number of cells on which they differ, and on all together.
+
+    Raises:
+        DataError: no example of both, or one on other tokens or without tokens.
+    """
+    pairs = {name: (first[name], second[name]) for name in first if name in second}
+    if not pairs:
+        shown = [next(iter(golds), "none") for golds in (first, second)]
+        raise DataError(
+            f"wanted examples that both annotated, found none: {len(first)} ids like {shown[0]!r}, {len(second)} like "
+            f"{shown[1]!r}. Compare two annotations of the same examples."
+        )
+    for one, other in pairs.values():
+        check_same_tokens(one, other, "the second annotation")
+    examples = [(name, agreement([pair])) for name, pair in pairs.items()]
+    examples.sort(key=lambda example: -example[1].differing)
+    counts = np.sum([one.counts for _, one in examples], axis=0)
+    hashes = [gold_hash(golds[name] for name in pairs) for golds in (first, second)]
+    signature = f"agree:kappa+f1|levels:{','.join(LEVELS)}|a:{hashes[0]}|b:{hashes[1]}|version:{__version__}"
+    return Compared(tuple(examples), Agreement(len(examples), counts), signature)
+
+
 def agreement(pairs: Iterable[tuple[Gold, Gold]]) -> Agreement:
     """The agreement of two annotators on examples that both annotated, each a pair of gold of the same tokens.
 
     Raises:
-        DataError: no pair, or a pair of other tokens.
+        DataError: no pair, or a pair of other tokens, or without tokens.
     """
     counts, examples = np.zeros((3, 3), dtype=np.int64), 0
     for first, second in pairs:
         tokens = [(gold.id, gold.student_tokens, gold.teacher_tokens) for gold in (first, second)]
         if tokens[0] != tokens[1]:
             raise DataError(f"gold {first.id!r} and {second.id!r} are of other tokens; annotate one example twice.")
+        if first.possible | second.possible and not (first.student_tokens and first.teacher_tokens):
+            raise DataError(
+                f"gold {first.id!r} has links but no tokens, so its cells cannot be counted; give its text."
+            )
         levels = [_levels(gold) for gold in (first, second)]
         np.add.at(counts, (levels[0].ravel(), levels[1].ravel()), 1)
         examples += 1

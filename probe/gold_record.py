@@ -52,11 +52,12 @@ def _string(record: dict[str, Any], key: str, place: str) -> str:
     value = _get(record, key, place)
     if not isinstance(value, str):
         raise DataError(f"{place}: {key!r} must be a string, found {type(value).__name__}.")
-    _refuse_surrogates(value, key, place)
+    refuse_surrogates(value, key, place)
     return value
 
 
-def _refuse_surrogates(value: str, key: str, place: str) -> None:
+def refuse_surrogates(value: str, key: str, place: str) -> None:
+    """Raise DataError, naming ``place`` and ``key``, for half of a surrogate pair: no UTF-8 file can hold it."""
     if any("\ud800" <= letter <= "\udfff" for letter in value):
         raise DataError(f"{place}: {key!r} holds a lone surrogate, which no UTF-8 text has. Write the whole character.")
 
@@ -65,7 +66,7 @@ def _tokens(record: dict[str, Any], key: str, place: str) -> tuple[str, ...]:
     value = _get(record, key, place)
     if not isinstance(value, list) or not all(isinstance(token, str) for token in value):
         raise DataError(f"{place}: {key!r} must be a list of strings.")
-    _refuse_surrogates("".join(value), key, place)
+    refuse_surrogates("".join(value), key, place)
     return tuple(value)
 
 

@@ -1,0 +1,103 @@
+"""``python -m probe gold convert``: gold from one format into another, and what the other cannot hold."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from probe import cli
+from probe.errors import UsageError
+from probe.gold import gold_format, read_on_texts, write_gold
+from probe.gold_formats import FORMATS, SUFFIXES, read_links
+from probe.gold_inputs import add_texts, refuse_out
+from probe.gold_record import Gold
+from probe.gold_sources import read_texts
+
+DESCRIPTION = """Rewrite gold in another format: jsonl (this project's), pharaoh (0-based; i-j sure, ipj possible;
+Talp is the same), naacl (WPT: 1-based, S or P), simalign (links only, one sentence a line). What is left behind is
+said."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``gold convert``."""
+    parser.add_argument("gold", metavar="IN", type=Path, help="gold; the suffix names its format, or --from does")
+    parser.add_argument("--from", dest="form", choices=FORMATS, help="the format of IN (default: by its suffix)")
+    parser.add_argument("--to", required=True, choices=FORMATS, help="the format to write")
+    parser.add_argument("--out", required=True, metavar="FILE", type=Path, help="the file to write")
+    add_texts(parser)
+    parser.add_argument(
+        "--numbered", action="store_true", help="naacl: sentence numbers in place of ids, counting the texts from 1"
+    )
+    parser.add_argument("--annotator", default="", metavar="NAME", help="whose links these are")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Read in one format, write in another, and say what is not in the file."""
+    form = args.form or gold_format(args.gold)
+    _check_options(args, form)
+    texts = read_texts(args.texts) if args.texts else None
+    golds = read_on_texts(args.gold, form, texts, numbered=args.numbered and form == "naacl")
+    if args.annotator:
+        golds = {name: replace(gold, annotator=args.annotator) for name, gold in golds.items()}
+    written = to_write(golds, args.to, texts, numbered=args.numbered)
+    write_gold(args.out, written, args.to)
+    notes = [*_confidences(args.gold, form), *left_behind(golds, args.to), *_texts_without(golds, texts)]
+    if SUFFIXES.get(args.out.suffix.lower()) != args.to:
+        notes.append(f"the suffix {args.out.suffix!r} is not one of {args.to}, by which other commands would know it.")
+    links, sure = (sum(len(getattr(gold, kind)) for gold in golds.values()) for kind in ("possible", "sure"))
+    line = f"{args.out}: {len(written)} examples, {links} links, {sure} of them sure, as {args.to}"
+    values = {"out": str(args.out), "examples": len(written), "links": links, "sure": sure, "notes": notes}
+    cli.report(values, [line, *(f"  {note}" for note in notes)], as_json=args.json)
+
+
+def _check_options(args: argparse.Namespace, form: str) -> None:
+    refuse_out(args.out, args.gold, args.texts)
+    if args.numbered and (args.texts is None or "naacl" not in (form, args.to)):
+        raise UsageError("--numbered is about the sentence numbers of naacl, which count the --texts; give both.")
+    if args.to == "jsonl" and form != "jsonl" and args.texts is None:
+        raise UsageError(f"{form} holds no tokens, which jsonl needs. Give the texts: --texts GOLD_OR_MAPS.")
+
+
+def to_write(golds: Mapping[str, Gold], form: str, texts: Mapping[str, Gold] | None, *, numbered: bool) -> list[Gold]:
+    """The golds as a file of ``form`` has them.
+
+    Lines of simalign are one for each text, an empty one where it has no gold: only so does their order tell ids.
+    ``numbered`` naacl has the numbers of the texts, from 1, as ids.
+    """
+    if form == "simalign" and texts is not None:
+        return [golds.get(name, replace(text, sure=frozenset(), possible=frozenset())) for name, text in texts.items()]
+    if form == "naacl" and numbered:
+        numbers = {name: str(number) for number, name in enumerate(texts or (), 1)}
+        return [replace(gold, id=numbers[gold.id]) for gold in golds.values()]
+    return list(golds.values())
+
+
+def left_behind(golds: Mapping[str, Gold], form: str) -> list[str]:
+    """What ``form`` cannot hold of these golds, one sentence each."""
+    if form == "jsonl":
+        return []
+    notes = []
+    if any(gold.text or gold.student_tokens for gold in golds.values()):
+        notes.append(f"{form} holds no texts, tokens and fingerprints; --texts brings them back.")
+    if any(gold.annotator or gold.note for gold in golds.values()):
+        notes.append(f"{form} holds no annotator and no notes; they are left behind.")
+    empty = [gold.id for gold in golds.values() if not gold.possible]
+    if form == "naacl" and empty:
+        notes.append(f"naacl holds links alone; {len(empty)} examples without any are left behind, {empty[0]!r} first.")
+    if form == "simalign":
+        notes.append("simalign holds no ids; the order of the lines is that of the texts.")
+        levels = sum(len(gold.possible - gold.sure) for gold in golds.values())
+        notes += [f"simalign holds no levels; {levels} possible links look like sure ones."] if levels else []
+    return notes
+
+
+def _confidences(path: Path, form: str) -> list[str]:
+    count = sum(line.confidence for line in read_links(path, form)) if form == "naacl" else 0
+    return [f"gold holds no confidences; {count} are left behind."] if count else []
+
+
+def _texts_without(golds: Mapping[str, Gold], texts: Mapping[str, Gold] | None) -> list[str]:
+    count = len(set(texts or ()) - set(golds))
+    return [f"{count} of {len(texts or ())} texts have no gold here."] if count else []

@@ -1,0 +1,110 @@
+"""The texts that gold is about, with both sides' tokens: from a map store, or from a pair of tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from probe.attention_map import TokenAxis
+from probe.data import read_examples
+from probe.errors import DataError
+from probe.gold import read_gold
+from probe.gold_record import Gold
+from probe.safety import refuse_code
+
+if TYPE_CHECKING:
+    from probe.tokenization import PairTokenizer
+
+MAX_LENGTH = 512  # tokens a side, as `probe extract` has it: longer texts are cut
+
+
+@dataclass(frozen=True)
+class TextTokens:
+    """One text (the response, or the beginning of it that was kept) and the target tokens of both sides."""
+
+    text: str
+    student: TokenAxis
+    teacher: TokenAxis
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class TokenSource:
+    """Texts by example id, in order, of one pair of tokenizers; ``name`` says in messages where they come from."""
+
+    name: str
+    fingerprints: tuple[str, str]  # student, teacher
+    texts: Mapping[str, TextTokens]
+
+    def templates(self) -> dict[str, Gold]:
+        """Gold of every text, with no links yet."""
+        return {
+            name: Gold(
+                name, one.text, one.student.tokens, one.teacher.tokens, *self.fingerprints, frozenset(), frozenset()
+            )
+            for name, one in self.texts.items()
+        }
+
+
+def from_store(path: Path) -> TokenSource:
+    """The texts of a map store; no map is read. Raises DamagedError for what is no whole store."""
+    from probe.map_store import MapStore
+
+    store = MapStore.open(path)
+    index = store.index
+    texts = {}
+    for row in index[~index["example_id"].duplicated()].to_dict("records"):
+        axes = (_axis(row, "student"), _axis(row, "teacher"))
+        texts[str(row["example_id"])] = TextTokens(row["text"], *axes, bool(row["truncated"]))
+    return TokenSource(str(path), (store.student_fingerprint, store.teacher_fingerprint), texts)
+
+
+def _axis(row: dict[str, Any], side: str) -> TokenAxis:
+    tokens, pieces, ids = (tuple(row[f"{side}_{part}"]) for part in ("tokens", "pieces", "ids"))
+    spans = tuple((int(start), int(end)) for start, end in row[f"{side}_spans"])
+    return TokenAxis(tokens, pieces, tuple(map(int, ids)), spans)
+
+
+def from_tokenizers(pair: PairTokenizer, data: Path, name: str) -> TokenSource:
+    """The responses of ``data`` as ``pair`` cuts them. Raises DataError for bad data, naming file and line."""
+    tokens = pair.encode(read_examples(data))
+    texts = {one.example_id: TextTokens(one.text, one.student.axis, one.teacher.axis, one.truncated) for one in tokens}
+    return TokenSource(name, (pair.student_fingerprint, pair.teacher_fingerprint), texts)
+
+
+def load_pair(student: str, teacher: str, max_length: int = MAX_LENGTH) -> PairTokenizer:
+    """Two tokenizers, each from a directory (weights are not needed), an alias or a hub name.
+
+    Raises:
+        DamagedError: no such model, or a tokenizer without offsets. UnsafeError: a directory that wants code run.
+    """
+    from probe.models import load_tokenizer, resolve_model  # torch: seconds, so only when the rest is readable
+    from probe.tokenization import PairTokenizer
+
+    def load(name: str) -> Any:
+        folder = Path(name)
+        if (folder / "tokenizer.json").is_file():
+            refuse_code(folder)
+            return load_tokenizer(folder)
+        return load_tokenizer(resolve_model(name))
+
+    return PairTokenizer(load(student), load(teacher), max_length=max_length)
+
+
+def pair_of_checkpoint(directory: Path, teacher: str | None, max_length: int = MAX_LENGTH) -> PairTokenizer:
+    """The tokenizers of a checkpoint: its student's, and that of its teacher, or of ``teacher`` where given."""
+    from probe.checkpoint import load_checkpoint
+
+    checkpoint = load_checkpoint(directory)
+    return load_pair(str(checkpoint.student_directory), teacher or checkpoint.config.teacher, max_length)
+
+
+def read_texts(path: Path) -> dict[str, Gold]:
+    """The texts of a gold file in JSONL or of a map store, as gold without links in the order that they have there."""
+    if path.is_dir():
+        return from_store(path).templates()
+    if path.suffix.lower() != ".jsonl":
+        raise DataError(f"{path}: wanted texts with tokens: gold as .jsonl, or a map store (a directory).")
+    return read_gold(path)
