@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -89,16 +90,25 @@ def _mark(page: Any) -> None:
 
 def memory_mib(address: str) -> float:
     """Resident memory of the process that listens at ``address`` (Linux)."""
+    status = (_process(address) / "status").read_text()
+    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+
+
+def cpu_seconds(address: str) -> float:
+    """Seconds of processor time that the process that listens at ``address`` has used (Linux)."""
+    fields = (_process(address) / "stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _process(address: str) -> Path:
+    """The entry in /proc of the dashboard at ``address``."""
     port = address.rsplit(":", 1)[1]
     for entry in Path("/proc").iterdir():
-        try:
+        with contextlib.suppress(OSError):
             command = (entry / "cmdline").read_bytes().decode().split("\0")
-        except OSError:
-            continue
-        if "streamlit" in command and port in command:
-            status = (entry / "status").read_text()
-            return int(status.split("VmRSS:")[1].split()[0]) / 1024
-    return float("nan")
+            if "streamlit" in command and port in command:
+                return entry
+    raise RuntimeError(f"no process of this machine serves {address}")
 
 
 def _load() -> str:

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from tests import browser
 from tests.bench_dashboard import make_files
-from tests.load_dashboard import at_once
+from tests.load_dashboard import ACTIONS, at_once
 
 
 def test_sessions_at_once_see_their_own_examples(tmp_path: Path):
     make_files(str(tmp_path), 6)
     names = [f"example-{number:05d}" for number in range(6)]
     with browser.server("--maps", str(tmp_path / "maps"), "--gold", str(tmp_path / "gold.jsonl")) as address:
-        outcome = asyncio.run(at_once(address, 4, 3, names, think=0.0))
-    assert outcome.errors == [] and len(outcome.seconds) == 12
+        outcome = asyncio.run(at_once(address, 4, 12, names, think=0.0))
+    assert outcome.errors == [] and outcome.count == 48
+    assert set(outcome.seconds) == set(ACTIONS)
