@@ -57,10 +57,7 @@ def run(args: argparse.Namespace) -> None:
         return
     by = f"the rule {args.rule}" if args.rule else "hand"
     names = (_annotator(first, args.first), _annotator(second, args.second))
-    if args.rule or not found:
-        decided = decide_by_rule(found, args.rule or "union")
-    else:
-        decided = read_decisions(path, found)
+    decided = decide_by_rule(found, args.rule) if args.rule else read_decisions(path, found) if found else []
     try:
         golds = adjudicate(first, second, decided, names, by)
     except DataError as error:

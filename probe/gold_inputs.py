@@ -24,7 +24,7 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
     """``--texts``: where gold without tokens gets them from."""
     parser.add_argument(
         "--texts", metavar="GOLD_OR_MAPS", type=Path,
-        help="texts and tokens for gold that has none: gold in JSONL, or a map store; lines without ids follow its order",
+        help="texts and tokens for gold that has none: gold in JSONL or a map store; lines without ids follow it",
     )  # fmt: skip
 
 
