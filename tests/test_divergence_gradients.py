@@ -49,24 +49,33 @@ def test_a_kept_graph_gives_the_same_gradient_twice():
         torch.autograd.grad(loss, leaves)
 
 
+@pytest.fixture
+def memory_full_of_nan(monkeypatch):
+    """What `empty` gives is whatever lay there; nothing of it may be left."""
+    torch.use_deterministic_algorithms(True)  # fills uninitialised memory with NaN
+    monkeypatch.setattr(torch.utils.deterministic, "fill_uninitialized_memory", True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
 @pytest.mark.parametrize("rows", [0, 1, 9])
-def test_gradients_of_any_number_of_chunks_and_of_none(rows, monkeypatch):
-    """Without any row the head's gradient is zero, not what lay in memory."""
+def test_gradients_of_any_number_of_chunks_and_of_none(rows, monkeypatch, memory_full_of_nan):
     monkeypatch.setattr(student_head, "TILE_FLOATS", 14)
     monkeypatch.setattr(student_head, "LEAST_ROWS", 4)
-    hidden, head, t2s = leaves = _sides(rows)
+    hidden, head, t2s, bias = leaves = [*_sides(rows), torch.randn(7, dtype=torch.double).requires_grad_()]
     targets = torch.arange(rows) % 7
-    total = student_side(hidden, head, t2s, targets, TERMS).total
-    logits, guide = hidden @ head.T, t2s @ head.detach().T
+    assert torch.empty(3).isnan().all()
+    total = student_side(hidden, head, t2s, targets, TERMS, bias).total
+    logits, guide = hidden @ head.T + bias, t2s @ head.detach().T + bias.detach()
     dense = 0.5 * torch.nn.functional.cross_entropy(logits, targets, reduction="sum")
     dense = dense + 0.25 * torch.nn.functional.cross_entropy(guide, targets, reduction="sum")
     dense = dense + 0.25 * forward_kl(logits, guide.detach(), 2.0).sum()
     found, want = (torch.autograd.grad(loss, leaves) for loss in (total, dense))
     for one, other in zip(found, want, strict=True):
         torch.testing.assert_close(one, other)
-    guided = guided_side(hidden, head, targets, lambda part: t2s[part] @ head.detach().T, TERMS)
-    (grad,) = torch.autograd.grad(guided.total, head)
-    assert grad.isfinite().all() and bool(grad.any()) == bool(rows)
+    guided = guided_side(hidden, head, targets, lambda part: t2s[part] @ head.detach().T, TERMS, bias)
+    for grad in torch.autograd.grad(guided.total, [head, bias]):
+        assert grad.isfinite().all() and bool(grad.any()) == bool(rows)
 
 
 def test_targets_that_tie_at_the_top_in_half_precision_count_only_as_the_argmax():

@@ -33,7 +33,11 @@ class FrozenTeacher:
         return torch.cat([self.states[state_key(pair.teacher)].float() for pair in pairs]).to(self.head.device)
 
     def summary(self, pairs: Sequence[PairedTokens]) -> TeacherSummary:
-        """The s2t term's constants for all pairs, computed the first time a text is met."""
+        """The s2t term's constants for all pairs, computed the first time a text is met.
+
+        Each text by itself, although a batch at once is faster: a resumed run meets it in another batch, and must get
+        the same bits.
+        """
         for pair in pairs:
             key = state_key(pair.teacher)
             if key not in self.summaries:

@@ -15,6 +15,7 @@ from probe.distillation.loss_terms import LossTerms, PairedStates, Whole
 from probe.distillation.losses import sft
 from probe.distillation.objectives import OBJECTIVES, Run
 from probe.distillation.optimisation import Trained
+from probe.distillation.unpadded import response_states
 from probe.tokenization import PairedTokens
 
 StepLoss = Callable[..., LossTerms]  # (pairs, whole=None), see `step_loss`
@@ -36,8 +37,7 @@ class Objective(nn.Module):
 def student_hidden(student: nn.Module, side: SideBatch, precision: str = "fp32") -> Tensor:
     """Last hidden states (after the final norm) of the positions that count, flat, float32, with gradient."""
     with torch.autocast(side.ids.device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
-        output = student.base_model(input_ids=side.ids, attention_mask=side.attention_mask, use_cache=False)  # type: ignore
-    return output.last_hidden_state[side.rows, side.places].float()
+        return response_states(student, side).float()
 
 
 def step_loss(

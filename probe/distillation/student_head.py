@@ -199,7 +199,7 @@ def add_gradients(logits: Tensor, rows: slice, hidden: Tensor, head: Tensor, gra
     if grad_head is not None:
         grad_head.addmm_(own.T, hidden[rows], beta=kept)
     if grad_bias is not None:
-        torch.add(own.sum(0), grad_bias, alpha=kept, out=grad_bias)
+        grad_bias.copy_(grad_bias + own.sum(0) if kept else own.sum(0))
 
 
 def scaled(grads: Sequence[Tensor | None], factor: Tensor) -> tuple[Tensor | None, ...]:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from probe.distillation.dataset import side_batch
+from probe.distillation.unpadded import response_states
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import atomic_file, check_seal, refuse_outside, sealed, sha256_of, write_json
 from probe.tokenization import TokenizedSide
@@ -150,9 +151,7 @@ def _groups(sides: Sequence[TokenizedSide]) -> Iterator[list[TokenizedSide]]:
 def last_hidden_states(model: PreTrainedModel, sides: Sequence[TokenizedSide]) -> list[Float[Tensor, "position d"]]:
     """Last hidden states (after the final norm, what the head reads) of each side's response positions."""
     batch = side_batch(sides)
-    hidden = model.base_model(input_ids=batch.ids, attention_mask=batch.attention_mask, use_cache=False)
-    flat = hidden.last_hidden_state[batch.rows, batch.places]
-    return list(flat.split(list(batch.lengths)))
+    return list(response_states(model, batch).split(list(batch.lengths)))
 
 
 def model_fingerprint(directory: Path) -> str:
