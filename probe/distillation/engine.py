@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
@@ -35,12 +36,15 @@ def start(config: TrainConfig) -> Accelerator:
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
     accelerator = Accelerator(
+        cpu=not torch.accelerator.is_available(),  # else accelerate does not join processes that torchrun started
         mixed_precision="no",
         kwargs_handlers=[
             DistributedDataParallelKwargs(find_unused_parameters=True),  # a batch may have no pair for a projector
             InitProcessGroupKwargs(timeout=timedelta(days=1)),  # the first process may fill a teacher cache for hours
         ],
     )
+    if (wanted := int(os.environ.get("WORLD_SIZE", "1"))) != accelerator.num_processes:
+        raise UsageError(f"wanted the launcher's {wanted} processes to work together, found {accelerator.num_processes}.")
     if config.precision == "fp16" and accelerator.device.type == "cpu":
         raise UsageError("precision: fp16 wants a GPU, found a CPU. Set precision to bf16 or fp32.")
     return accelerator

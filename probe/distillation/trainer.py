@@ -27,7 +27,7 @@ from probe.distillation.optimisation import training_state
 from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.watch import Watch
-from probe.distillation.whole import whole_tensor
+from probe.distillation.whole import spread_again, whole_tensor
 from probe.errors import UsageError
 from probe.tokenization import PairedTokens
 
@@ -154,6 +154,7 @@ def _held_out_loss(setup: Setup, objective: torch.nn.Module) -> dict[str, float]
     objective.eval()
     size = setup.config.micro_batch or setup.config.batch_size
     all_terms = [objective(setup.held_out[i : i + size]) for i in range(0, len(setup.held_out), size)]
+    spread_again(objective)
     targets = sum(terms.n_student for terms in all_terms)
     parts = [name for name in (all_terms[0].parts if all_terms else ()) if name != "ce"]
     names = ["ce", "student_correct", *parts, *(["t2s_correct"] if "t2s_ce" in parts else [])]

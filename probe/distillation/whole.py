@@ -24,6 +24,15 @@ def is_spread(module: nn.Module) -> bool:
     return any(isinstance(parameter, DTensor) for parameter in module.parameters())
 
 
+def spread_again(module: nn.Module) -> None:
+    """Give back what a forward pass gathered, where no backward pass will: parameters are then the optimiser's again."""
+    from torch.distributed.fsdp import FSDPModule
+
+    for part in module.modules():
+        if isinstance(part, FSDPModule):
+            part.reshard()
+
+
 def on_cpu(module: nn.Module, new: Callable[[], nn.Module]) -> nn.Module:
     """``module`` if it is whole and on the CPU, else a ``new`` one with its weights (all processes must ask)."""
     if not is_spread(module) and all(parameter.device.type == "cpu" for parameter in module.parameters()):
