@@ -1,9 +1,11 @@
-"""Hypothesis strategies: texts of the kinds that break token spans, and whole examples; how many a property gets."""
+"""Hypothesis strategies: texts that break token spans, examples, weights with gold; and how many a property gets."""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 
+import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -45,3 +47,57 @@ def examples(*, max_parts: int = 10) -> st.SearchStrategy[Example]:
         texts(max_parts=max_parts // 2),
         texts(min_parts=1, max_parts=max_parts).filter(bool),
     )
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Weights [rows, columns] with rows that sum to 1, gold cells sure ⊆ possible (bool), another order of both."""
+
+    weights: np.ndarray
+    sure: np.ndarray
+    possible: np.ndarray
+    row_order: np.ndarray
+    column_order: np.ndarray
+
+    @property
+    def scored(self) -> np.ndarray:
+        """Rows with gold [rows]."""
+        return np.any(self.possible, axis=1)
+
+    def permuted(self) -> Problem:
+        """Rows and columns in their other order, gold along with them."""
+        cells = np.ix_(self.row_order, self.column_order)
+        parts = (self.weights[cells], self.sure[cells], self.possible[cells])
+        return Problem(*parts, self.row_order, self.column_order)
+
+
+# smooth and peaked: all weights of a row differ. tied: few levels. uniform, one-hot. sparse: many zeros.
+WEIGHT_KINDS = ("smooth", "peaked", "tied", "uniform", "one-hot", "sparse")
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def _problem(rows: int, columns: int, kind: str, density: float, seed: int) -> Problem:
+    rng = np.random.default_rng(seed)
+    raw = rng.random((rows, columns)) + 1e-3
+    if kind == "tied":
+        raw = rng.integers(1, 4, (rows, columns)).astype(np.float64)
+    elif kind == "uniform":
+        raw = np.ones((rows, columns))
+    elif kind == "one-hot":
+        raw = np.eye(columns)[rng.integers(0, columns, rows)]
+    elif kind == "sparse":
+        raw = np.where(rng.random((rows, columns)) < 0.6, 0.0, raw)
+        raw[np.arange(rows), rng.integers(0, columns, rows)] = 1
+    else:
+        raw **= 1 if kind == "smooth" else 12
+    possible = rng.random((rows, columns)) < density
+    sure = possible & (rng.random((rows, columns)) < 0.5)
+    return Problem(
+        raw / raw.sum(axis=1, keepdims=True), sure, possible, rng.permutation(rows), rng.permutation(columns)
+    )  # fmt: skip
+
+
+def problems(*, kinds: tuple[str, ...] = WEIGHT_KINDS, most: int = 8) -> st.SearchStrategy[Problem]:
+    """Weights of the given kinds with up to ``most`` rows and columns; five draws each, so that thousands are cheap."""
+    sizes = st.integers(1, most)
+    return st.builds(_problem, sizes, sizes, st.sampled_from(kinds), st.sampled_from((0.0, 0.1, 0.3, 0.7, 1.0)), SEEDS)
