@@ -1,6 +1,7 @@
 """`python -m tests.faults`: what training, saving and reading survive, counted.
 
-Kills at random moments, a disk that fails at each write call, damaged files. A slice of it runs with the tests.
+Kills at random moments, a disk that fails at each write call, damaged files, numbers that are none. A slice of it runs
+with the tests.
 """
 
 from __future__ import annotations
@@ -13,16 +14,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests import faults_disk, faults_kill, faults_mutants
+from tests import faults_disk, faults_kill, faults_mutants, faults_nan
 
 CAMPAIGNS: dict[str, Callable[[Path, int], tuple[str, bool]]] = {
     "kills": faults_kill.report,
     "disk": faults_disk.report,
     "mutants": faults_mutants.report,
+    "nan": faults_nan.report,
 }
-# name -> its number: kills, every so many write calls, mutants
-FULL = {"kills": 100, "disk": 1, "mutants": 500}
-QUICK = {"kills": 4, "disk": 19, "mutants": 45}
+# name -> its number: kills, every so many write calls, mutants, every so many places and values
+FULL = {"kills": 100, "disk": 1, "mutants": 500, "nan": 1}
+QUICK = {"kills": 4, "disk": 19, "mutants": 45, "nan": 13}
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,6 +14,7 @@ from torch import nn
 
 from probe.config import TrainConfig
 from probe.distillation.dataset import parts_of_batch, whole_of
+from probe.distillation.finite import check_step
 from probe.distillation.loss_terms import LossTerms, add_terms
 from probe.distillation.optimisation import parameter_groups, set_rates
 from probe.distillation.setup import Setup
@@ -88,7 +89,7 @@ class Engine:
         Returns this process's part of the terms. What is random (dropout) depends on seed, step and process.
 
         Raises:
-            NonFiniteError: a loss or gradient is not finite; names it.
+            NonFiniteError: a loss, gradient, rate, moment or weight is not finite; names it.
         """
         self.objective.train()
         set_rates(self.optimiser, step, self.setup.config)
@@ -130,6 +131,7 @@ class Engine:
         torch.nn.utils.clip_grads_with_norm_(parameters.values(), self.setup.config.clip, norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
+        check_step(parameters, self.optimiser, step)
 
     def total(self, terms: LossTerms) -> LossTerms:
         """The terms of the whole batch from all processes' parts."""

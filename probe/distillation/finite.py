@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from probe.distillation.whole import whole_tensor
 from probe.errors import NonFiniteError
 
 
@@ -19,9 +20,10 @@ def first_broken(tensors: Mapping[str, Tensor]) -> str | None:
     Only where it is not finite is each tensor looked at, so large numbers whose squares overflow do no harm.
     """
     floating = {name: tensor for name, tensor in tensors.items() if tensor.is_floating_point()}
-    if bool(torch.isfinite(get_total_norm(list(floating.values())))):
+    if bool(torch.isfinite(whole_tensor(get_total_norm(list(floating.values()))))):
         return None
-    return next((name for name, tensor in floating.items() if not bool(torch.isfinite(tensor).all())), None)
+    broken = (name for name, tensor in floating.items() if not bool(torch.isfinite(whole_tensor(tensor)).all()))
+    return next(broken, None)
 
 
 def check_finite(tensors: Mapping[str, Tensor], where: str, way_out: str) -> None:
@@ -44,6 +46,7 @@ def run_tensors(parameters: Mapping[str, Tensor], optimiser: torch.optim.Optimiz
         f"{key}/{name}": value
         for name, parameter in parameters.items()
         for key, value in optimiser.state.get(parameter, {}).items()
+        if key != "step"  # a count; one that is not finite breaks the weights at once
     }
     return moments | {f"weight/{name}": parameter for name, parameter in parameters.items()}
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from probe import cli
 from probe.config import read_recipe
+from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.teacher_cache import SHARD_EXAMPLES, TeacherCache, model_fingerprint, state_key
 from probe.errors import UsageError
@@ -101,6 +102,7 @@ def read_packed(directory: Path, table: Tensor, sides: Sequence[TokenizedSide], 
 
     Raises:
         DamagedError: a missing or altered file.
+        NonFiniteError: NaN or infinity in its head or states.
         UsageError: texts that were not packed (other data, lengths or tokenizers).
     """
     manifest = read_manifest(directory, KIND, SCHEMA_VERSION, verify=False)
@@ -108,6 +110,7 @@ def read_packed(directory: Path, table: Tensor, sides: Sequence[TokenizedSide], 
     for name in (HEAD, "model.safetensors"):
         check_file(directory, name, manifest["files"].get(name, ""), KIND)
     head = load_file(directory / HEAD)
+    check_finite(head, str(directory / HEAD), "Pack the teacher again: python -m probe cache RECIPE --out DIR.")
     cache = TeacherCache(directory / STATES, provenance["fingerprint"], provenance["dtype"])
     if missing := len(cache.missing(sides)):
         raise UsageError(

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from probe.distillation.finite import check_finite
 from probe.distillation.optimisation import restore_training_state
 from probe.distillation.setup import Setup
 from probe.errors import DamagedError, UsageError
@@ -44,6 +45,7 @@ def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path
     Raises:
         UsageError: the run was begun with other settings.
         DamagedError: the state is missing, altered or does not fit.
+        NonFiniteError: a weight or moment in it is NaN or infinite; names it.
     """
     pointer = directory / "state.json"
     if not pointer.is_file():
@@ -57,7 +59,9 @@ def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path
         refuse_outside(directory, file, "saved state")
         if not (directory / file).is_file() or sha256_of(directory / file) != digest:
             raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")
-        restore_training_state(setup.trained, optimiser, load_file(directory / file))
+        state = load_file(directory / file)
+        check_finite(state, str(directory / file), f"Delete {directory} to start again.")
+        restore_training_state(setup.trained, optimiser, state)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, SafetensorError) as error:
         raise DamagedError(f"{directory}: cannot read the saved state ({error}); delete it to start again.") from error
     return step, curve

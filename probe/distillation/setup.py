@@ -15,6 +15,7 @@ from probe.checkpoint import CheckpointConfig, embeddings_fingerprint
 from probe.config import TrainConfig
 from probe.data import Example
 from probe.distillation.dataset import training_examples
+from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import check_covered
 from probe.distillation.key_query import Discriminator
@@ -22,12 +23,13 @@ from probe.distillation.lora import add_lora
 from probe.distillation.measure import Tables
 from probe.distillation.optimisation import Trained
 from probe.distillation.packed_teacher import is_packed, read_packed
+from probe.distillation.plain_head import check_plain_head
 from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
 from probe.distillation.transport import ConditionalTransport
 from probe.distillation.whole import on_cpu, whole_tensor
-from probe.errors import NonFiniteError, UsageError
+from probe.errors import UsageError
 from probe.gold import read_gold
 from probe.methods import METHODS
 from probe.models import cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 Report = Callable[[str], None]
+NO_RUN = "No run can start from it; get the model again, or take another."
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
     teacher_directory = resolve_model(config.teacher)
     teacher_tokenizer = load_tokenizer(teacher_directory)
     teacher_embeddings = input_embeddings(teacher_directory)
+    check_finite({"its input embedding table": teacher_embeddings}, f"the teacher {config.teacher}", NO_RUN)
     student, tokenizer = _student(config, [*training, *held_out], teacher_tokenizer, teacher_embeddings)
     _check_positions(config.max_length, "student", student.config)
     pairer = PairTokenizer(tokenizer, teacher_tokenizer, max_length=config.max_length)
@@ -161,9 +165,8 @@ def _student(
         directory = directory / "student"
     directory = resolve_model(directory if directory.exists() else config.student)
     student = load_causal_lm(directory)
-    for name, tensor in student.state_dict().items():
-        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
-            raise NonFiniteError(f"{directory}: the student's {name} holds NaN or infinity; no run can start from it.")
+    check_finite(student.state_dict(), f"the student {directory}", NO_RUN)
+    check_plain_head(student, f"the student {config.student}")
     return student, load_tokenizer(directory)
 
 
@@ -183,9 +186,9 @@ def _frozen_teacher(
     cache = TeacherCache(cache_directory() / "teacher-states", model_fingerprint(directory), config.teacher_dtype)
     model = load_causal_lm(directory)
     _check_positions(config.max_length, "teacher", model.config)
-    head = model.get_output_embeddings()
-    if head is None:
-        raise UsageError(f"the teacher {config.teacher} has no output head; wanted a causal language model.")
+    check_finite(dict(model.named_parameters()), f"the teacher {config.teacher}", NO_RUN)
+    check_plain_head(model, f"the teacher {config.teacher}")
+    head: Any = model.get_output_embeddings()
     if missing := len(cache.missing(sides)):
         report(f"teacher states: {missing} texts to compute, once")
     cache.fill(sides, lambda: model, lambda done, total: report(f"teacher states {done}/{total}"))

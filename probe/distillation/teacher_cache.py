@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from probe.distillation.dataset import side_batch
+from probe.distillation.finite import check_finite
 from probe.distillation.unpadded import response_states
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import atomic_file, check_seal, refuse_outside, sealed, sha256_of, write_json
@@ -118,16 +119,15 @@ class TeacherCache:
         states: dict[str, Tensor] = {}
         for shard in {self._shards[key].file: self._shards[key] for key in wanted}.values():
             path = self.directory / shard.file
+            way_out = f"Delete {path.with_suffix('.json').name}; the next run computes the states again."
             refuse_outside(self.directory, shard.file, "teacher cache")
             if not path.is_file() or sha256_of(path) != shard.sha256:
-                raise DamagedError(
-                    f"{path}: missing or altered (its sha256 is not the recorded one). Delete "
-                    f"{path.with_suffix('.json').name}; the next run computes the states again."
-                )
+                raise DamagedError(f"{path}: missing or altered (its sha256 is not the recorded one). {way_out}")
             try:
                 tensors = load_file(path)
             except SafetensorError as error:
                 raise DamagedError(f"{path}: not a readable safetensors file ({error}).") from error
+            check_finite(tensors, str(path), way_out)
             states.update({key: tensors[key] for key in shard.keys if key in wanted})
         for key, length in wanted.items():
             if states[key].shape[0] != length:
