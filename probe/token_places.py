@@ -7,6 +7,7 @@ tokens that share a character share it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,7 @@ from probe.spans import Span
 
 Begin = Literal["start", "content"]
 EOS = "‹eos›"
+ASCII_BYTE = re.compile("‹([0-7][0-9A-F])›")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _spelled(text: str, tokens: Sequence[str]) -> list[Span] | None:
     data = text.encode("utf-8", "surrogatepass")
     by_role = tuple(tokens[-1:]) == (EOS,)
     try:
-        pieces = [read_back(token) for token in (tokens[:-1] if by_role else tokens)]
+        pieces = [_own_bytes(token) for token in (tokens[:-1] if by_role else tokens)]
     except ValueError:
         return None
     joined = b"".join(pieces)
@@ -84,6 +86,12 @@ def _spelled(text: str, tokens: Sequence[str]) -> list[Span] | None:
     if spans and spans[0][0] == -1 and pieces[0][:1] == b" " and pieces[0].strip():
         spans[0] = (0, spans[0][1])  # a space that the tokenizer put in front of a word, or the prompt's last byte
     return [*spans, (len(data), len(data))] if by_role else spans
+
+
+def _own_bytes(token: str) -> bytes:
+    """The bytes that a display form stands for. Raises ValueError where it is of no text."""
+    ascii_byte = ASCII_BYTE.fullmatch(token)  # <0x57> of a byte-fallback vocabulary, which read_back does not know
+    return bytes.fromhex(ascii_byte[1]) if ascii_byte else read_back(token)
 
 
 def _inside(exact: Span, span: Span) -> bool:
