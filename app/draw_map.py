@@ -144,19 +144,20 @@ def _data(cells: pd.DataFrame, amap: AttentionMap) -> pa.Table:
     """
     names = {**TOOLTIP, **dict.fromkeys(DIFFERENCE)}
     columns = {names[name] or name: _column(cells[name], amap) for name in names if name in cells}
-    if (cells["gold"] == "").all():
+    if cells["gold"].iloc[0] == "":  # nowhere, or there is gold
         del columns[TOOLTIP["gold"]]
     return pa.table(columns)
 
 
-def _column(values: pd.Series, amap: AttentionMap) -> pa.Array | pa.ChunkedArray:
+def _column(values: pd.Series, amap: AttentionMap) -> pa.Array:
     if values.name == "rank":
         side, length = ("row", len(amap.teacher)) if amap.direction == "t2s" else ("column", len(amap.student))
         words = [f"{rank} in its {side} of {length}" for rank in range(1, length + 1)]
         return pa.DictionaryArray.from_arrays(values.to_numpy(dtype=np.int32) - 1, words)
     if values.dtype.kind in "if":
         return pa.array(values.to_numpy().round(4).astype(np.int32 if values.dtype.kind == "i" else float))
-    return pa.array(values).cast(pa.string()).dictionary_encode()
+    words = values.cat.categories.to_numpy(dtype=object)
+    return pa.DictionaryArray.from_arrays(values.cat.codes.to_numpy(), pa.array(words, pa.string()))
 
 
 def axes(amap: AttentionMap, window: Window, unit: str, step: int) -> dict[str, Any]:

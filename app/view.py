@@ -18,6 +18,8 @@ from probe.measures import TIE
 from probe.metrics import gold_cells
 
 SIZES = (20, 40, 80)  # targets a side drawn at once; with more than 80, cells are below 10 px and labels unreadable
+STATUS = ("", "none", "possible", "sure")  # of a cell in gold; the first where there is no gold
+OUTCOMES = ("", "no gold", "miss", "possible", "sure")  # of a heaviest cell; the first for all others
 
 
 @dataclass(frozen=True)
@@ -87,26 +89,33 @@ def map_cells(amap: AttentionMap, gold: Gold | None, window: Window) -> pd.DataF
     ``outcome`` is empty except on the heaviest cells of each row (t2s) or column (s2t), ties included.
     """
     (top, bottom), (left, right) = window.rows, window.columns
-    ranks = line_ranks(amap)[top:bottom, left:right]
-    rows, columns = np.meshgrid(np.arange(top, bottom), np.arange(left, right), indexing="ij")
-    status = _status(amap, gold)[top:bottom, left:right].ravel()
-    frame = pd.DataFrame(
+    rows, columns = (grid.ravel() for grid in np.mgrid[top:bottom, left:right].astype(np.int32))
+    ranks = line_ranks(amap)[rows, columns].astype(np.int32)
+    status, outcome = _status_and_outcome(amap, gold)
+    student, teacher = amap.student, amap.teacher
+    return pd.DataFrame(
         {
-            "student_index": rows.ravel(),
-            "teacher_index": columns.ravel(),
-            "student_token": np.repeat(np.array(amap.student.tokens[top:bottom], dtype=object), right - left),
-            "teacher_token": np.tile(np.array(amap.teacher.tokens[left:right], dtype=object), bottom - top),
-            "student_piece": np.repeat(_pieces(amap.student)[top:bottom], right - left),
-            "teacher_piece": np.tile(_pieces(amap.teacher)[left:right], bottom - top),
-            "student_bytes": np.repeat(_bytes(amap.student)[top:bottom], right - left),
-            "teacher_bytes": np.tile(_bytes(amap.teacher)[left:right], bottom - top),
-            "weight": amap.weights[top:bottom, left:right].ravel().astype(float),
-            "rank": ranks.ravel(),
-            "gold": status,
-        }
+            "student_index": rows,
+            "teacher_index": columns,
+            "student_token": _words(student.tokens, rows),
+            "teacher_token": _words(teacher.tokens, columns),
+            "student_piece": _words(_pieces(student), rows),
+            "teacher_piece": _words(_pieces(teacher), columns),
+            "student_bytes": _words(_bytes(student), rows),
+            "teacher_bytes": _words(_bytes(teacher), columns),
+            "weight": amap.weights[rows, columns].astype(float),
+            "rank": ranks,
+            "gold": _words(STATUS, status[rows, columns]),
+            "outcome": _words(OUTCOMES, np.where(ranks == 1, outcome[rows, columns], 0)),
+        },
+        copy=False,
     )
-    frame["outcome"] = np.where(frame["rank"] == 1, _outcomes(amap, gold, frame), "")
-    return frame
+
+
+def _words(words: Sequence[str], places: np.ndarray) -> pd.Categorical:
+    """A word for each cell, each kept once: a visitor's downloads hold the frame, 0.5 MB of it as strings."""
+    codes, names = pd.factorize(np.array(words, dtype=object))
+    return pd.Categorical.from_codes(codes[places], names, validate=False)
 
 
 def line_ranks(amap: AttentionMap) -> np.ndarray:
@@ -119,20 +128,16 @@ def line_ranks(amap: AttentionMap) -> np.ndarray:
     return ranks if amap.direction == "t2s" else ranks.T
 
 
-def _status(amap: AttentionMap, gold: Gold | None) -> np.ndarray:
-    sure, possible = gold_cells(amap, gold)
-    return np.select([sure, possible], ["sure", "possible"], "" if gold is None else "none").astype(object)
-
-
-def _outcomes(amap: AttentionMap, gold: Gold | None, frame: pd.DataFrame) -> np.ndarray:
-    """What it means if a cell is the heaviest of its line; 'no gold' where the line has no link to hit."""
+def _status_and_outcome(amap: AttentionMap, gold: Gold | None) -> tuple[np.ndarray, np.ndarray]:
+    """Places in ``STATUS`` and in ``OUTCOMES`` [student, teacher]: what gold says of each cell, and what it would mean
+    if that is the heaviest of its line; 'no gold' where the line has no link to hit."""
     if gold is None:
-        return np.full(len(frame), "no gold", dtype=object)
-    side = 0 if amap.direction == "t2s" else 1
-    linked = {link[side] for link in gold.possible | gold.sure}
-    lines = frame["student_index" if side == 0 else "teacher_index"].isin(linked)
-    hit = frame["gold"].isin(["sure", "possible"])
-    return np.where(hit, frame["gold"], np.where(lines, "miss", "no gold"))
+        nothing = np.zeros(amap.weights.shape, dtype=np.int8)
+        return nothing, nothing + 1
+    sure, possible = gold_cells(amap, gold)
+    linked = (sure | possible).any(axis=1 if amap.direction == "t2s" else 0, keepdims=True)
+    levels = [sure, possible]
+    return np.select(levels, [3, 2], 1), np.select([*levels, np.broadcast_to(linked, sure.shape)], [4, 3, 2], 1)
 
 
 def heaviest_outside(amap: AttentionMap, window: Window) -> int:
@@ -142,14 +147,14 @@ def heaviest_outside(amap: AttentionMap, window: Window) -> int:
     return int((~best.any(axis=1 if amap.direction == "t2s" else 0)).sum())
 
 
-def _pieces(axis: TokenAxis) -> np.ndarray:
+def _pieces(axis: TokenAxis) -> list[str]:
     """The raw piece of each target with its id; of a group the pieces alone."""
     pairs = zip(axis.pieces, axis.ids, strict=True)
-    return np.array([piece if number == NO_ID else f"{piece} (id {number})" for piece, number in pairs], dtype=object)
+    return [piece if number == NO_ID else f"{piece} (id {number})" for piece, number in pairs]
 
 
-def _bytes(axis: TokenAxis) -> np.ndarray:
-    return np.array([f"{start} to {end}" for start, end in axis.spans], dtype=object)
+def _bytes(axis: TokenAxis) -> list[str]:
+    return [f"{start} to {end}" for start, end in axis.spans]
 
 
 @dataclass(frozen=True)
@@ -169,13 +174,20 @@ class Pin:
             return None
         return cls(int(row), int(column))
 
+    @classmethod
+    def of_link(cls, text: str | None, amap: AttentionMap) -> tuple[Pin | None, list[str]]:
+        """The cell that a link pins, if any, and a note where it names none of this map."""
+        pin = cls.of(text, amap) if text else None
+        return pin, [f"pin = {text[:200]}"] if text and pin is None else []
+
     def __str__(self) -> str:
         return f"{self.row}.{self.column}"
 
 
 def outcome_counts(cells: pd.DataFrame) -> dict[str, int]:
     """How many heaviest cells on screen are sure, possible, a miss, or have no gold to hit."""
-    return {name: int((cells["outcome"] == name).sum()) for name in ("sure", "possible", "miss", "no gold")}
+    counts = cells["outcome"].value_counts()
+    return {name: int(counts.get(name, 0)) for name in ("sure", "possible", "miss", "no gold")}
 
 
 def joined(tokens: Sequence[str]) -> str:

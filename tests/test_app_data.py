@@ -56,7 +56,7 @@ def test_outcomes_tell_hits_misses_and_lines_without_gold_apart():
     cells = view.map_cells(amap, gold, view.Window((0, 4), (0, 3)))
     found = {(row.student_index, row.teacher_index): row.outcome for row in cells.itertuples() if row.outcome}
     assert found == {(0, 0): "sure", (1, 0): "possible", (2, 2): "miss", (3, 0): "no gold", (3, 1): "no gold"}
-    assert cells["gold"].value_counts().to_dict() == {"none": 9, "possible": 2, "sure": 1}
+    assert cells["gold"].astype(str).value_counts().to_dict() == {"none": 9, "possible": 2, "sure": 1}
     assert set(view.map_cells(amap, None, view.Window((0, 4), (0, 3)))["gold"]) == {""}
 
 
@@ -143,8 +143,7 @@ def test_the_distance_of_maps_is_the_mean_total_variation_of_their_lines():
 def test_csv_holds_the_cells_on_screen_and_no_formula():
     amap = planted([[0.25, 0.75], [1.0, 0.0]])
     cells = view.map_cells(amap, None, view.Window((0, 2), (0, 2)))
-    cells.loc[0, "student_token"] = '=HYPERLINK("http://x")'
-    cells.loc[1, "student_token"] = 'a,b\n"c"'
+    cells["student_token"] = pd.Categorical(['=HYPERLINK("http://x")', 'a,b\n"c"', "d", "d"])
     shown = Shown(amap, None, "token", view.Window((0, 2), (0, 2)), cells)
     rows = list(csv.DictReader(io.StringIO(downloads.csv_bytes([shown]).decode("utf-8-sig"))))
     assert len(rows) == 4 and [float(row["weight"]) for row in rows] == [0.25, 0.75, 1.0, 0.0]
