@@ -29,7 +29,8 @@ def batch() -> SideBatch:
     places = [torch.arange(start, end) for start, end in zip(STARTS, ENDS, strict=True)]
     rows = torch.cat([torch.full_like(place, row) for row, place in enumerate(places)])
     flat = torch.cat(places)
-    return SideBatch(ids, mask, rows, flat, ids[rows, flat], ids[rows, flat], tuple(len(place) for place in places))
+    lengths, ends = tuple(len(place) for place in places), tuple(mask.sum(1).tolist())
+    return SideBatch(ids, mask, rows, flat, ids[rows, flat], ids[rows, flat], lengths, ends)
 
 
 def padded_states(model: nn.Module, side: SideBatch) -> torch.Tensor:

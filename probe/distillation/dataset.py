@@ -31,6 +31,7 @@ class SideBatch:
     inputs: Int[Tensor, " position"]
     targets: Int[Tensor, " position"]
     lengths: tuple[int, ...]
+    ends: tuple[int, ...]  # tokens of each row before its padding
 
     def to(self, device: torch.device) -> SideBatch:
         """The same side with its tensors on ``device``."""
@@ -58,7 +59,7 @@ def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> S
     width = max(len(side.ids) for side in sides) - 1
     ids = torch.zeros(len(sides), width, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    rows, places, inputs, targets, lengths = [], [], [], [], []
+    rows, places, inputs, targets, lengths, ends = [], [], [], [], [], []
     for row, side in enumerate(sides):
         sequence = torch.tensor(side.ids)
         start, end = (0 if whole_text else side.start), len(side.ids) - 1
@@ -69,6 +70,7 @@ def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> S
         inputs.append(sequence[start:-1])
         targets.append(sequence[start + 1 :])
         lengths.append(end - start)
+        ends.append(end)
     return SideBatch(
         ids=ids,
         attention_mask=mask,
@@ -77,6 +79,7 @@ def side_batch(sides: Sequence[TokenizedSide], *, whole_text: bool = False) -> S
         inputs=torch.cat(inputs),
         targets=torch.cat(targets),
         lengths=tuple(lengths),
+        ends=tuple(ends),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +37,8 @@ class Objective(nn.Module):
 
 def student_hidden(student: nn.Module, side: SideBatch, precision: str = "fp32") -> Tensor:
     """Last hidden states (after the final norm) of the positions that count, flat, float32, with gradient."""
-    with torch.autocast(side.ids.device.type, AUTOCAST.get(precision), enabled=precision in AUTOCAST):
+    cast = torch.autocast(side.ids.device.type, AUTOCAST[precision]) if precision in AUTOCAST else nullcontext()
+    with cast:
         return response_states(student, side).float()
 
 

@@ -28,7 +28,7 @@ def response_states(model: nn.Module, side: SideBatch) -> Float[Tensor, "positio
     The same as one padded batch gives, up to rounding (and to the draws of dropout): values, and the gradients of all
     parameters. The embedding is looked up once, for its gradient has the size of the whole table.
     """
-    ends = side.attention_mask.sum(1).tolist()
+    ends = list(side.ends)
     places = side.places.split(list(side.lengths))
     groups = even_groups(ends) if side.ids.device.type == "cpu" else [list(range(len(ends)))]
     table: Any = model.get_input_embeddings()  # type: ignore[operator]
