@@ -16,7 +16,7 @@ from hypothesis import settings
 from tests import browser
 
 settings.register_profile("gate", derandomize=True, deadline=None)
-settings.register_profile("search", deadline=None)
+settings.register_profile("search", deadline=None, database=None, max_examples=int(os.environ.get("PROBE_LAWS", "100")))
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "gate"))
 
 

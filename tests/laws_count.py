@@ -6,6 +6,7 @@ It wraps hypothesis's `inner_test`, so examples are counted as they run, whateve
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import os
 import time
@@ -60,6 +61,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for function in functions:
         if hasattr(function, "hypothesis"):
             function.hypothesis.inner_test = counted(function.hypothesis.inner_test, _tally)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # what was imported need not be looked through again and again: a tenth of the time (2026-11)
 
 
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
