@@ -101,6 +101,12 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
+def best_device() -> torch.device:
+    """This process's accelerator where there is one (a GPU), else the CPU."""
+    found = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    return found or torch.device("cpu")
+
+
 def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> PreTrainedModel:
     """The causal language model of a directory, in ``dtype``, in evaluation mode, without any code of its own."""
     from transformers import AutoModelForCausalLM

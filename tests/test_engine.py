@@ -161,7 +161,7 @@ def test_a_run_of_one_process_goes_on_in_two(room: Room, tmp_path: Path, monkeyp
 
 def test_processes_that_do_not_meet_are_refused(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(UsageError, match="launcher's 2 processes to work together, found 1"):
+    with pytest.raises(UsageError, match="launcher's 2 processes to work together, found 1 that do"):
         start(config(room))
 
 

@@ -44,8 +44,9 @@ def start(config: TrainConfig) -> Accelerator:
             InitProcessGroupKwargs(timeout=timedelta(days=1)),  # the first process may fill a teacher cache for hours
         ],
     )
-    if (wanted := int(os.environ.get("WORLD_SIZE", "1"))) != accelerator.num_processes:
-        raise UsageError(f"wanted the launcher's {wanted} processes to work together, found {accelerator.num_processes}.")
+    wanted, found = int(os.environ.get("WORLD_SIZE", "1")), accelerator.num_processes
+    if wanted != found:
+        raise UsageError(f"wanted the launcher's {wanted} processes to work together, found {found} that do.")
     if config.precision == "fp16" and accelerator.device.type == "cpu":
         raise UsageError("precision: fp16 wants a GPU, found a CPU. Set precision to bf16 or fp32.")
     return accelerator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from probe.distillation.whole import on_cpu, whole_tensor
 from probe.errors import UsageError
 from probe.gold import read_gold
 from probe.methods import METHODS
-from probe.models import cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
+from probe.models import best_device, cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
 from probe.tokenization import PairedTokens, PairTokenizer
 
 if TYPE_CHECKING:
@@ -191,10 +192,20 @@ def _frozen_teacher(
     head: Any = model.get_output_embeddings()
     if missing := len(cache.missing(sides)):
         report(f"teacher states: {missing} texts to compute, once")
-    cache.fill(sides, lambda: model, lambda done, total: report(f"teacher states {done}/{total}"))
-    weight = head.weight.detach().float()
-    bias = None if head.bias is None else head.bias.detach().float()
+    where = partial(_where_it_fits, model, report)
+    cache.fill(sides, where, lambda done, total: report(f"teacher states {done}/{total}"))
+    weight = head.weight.detach().float().cpu()
+    bias = None if head.bias is None else head.bias.detach().float().cpu()
     return FrozenTeacher(table, weight, bias, cache.load(sides), config.temperature)
+
+
+def _where_it_fits(model: PreTrainedModel, report: Report) -> PreTrainedModel:
+    """The teacher on the accelerator if there is one that holds it; states do not depend on where, but for rounding."""
+    try:
+        return model.to(best_device())  # type: ignore[arg-type]
+    except torch.OutOfMemoryError:
+        report("the teacher does not fit on the accelerator; its states are computed on the CPU")
+        return model.to("cpu")  # type: ignore[arg-type]
 
 
 def calibrate(pairs: Sequence[PairedTokens], teacher: FrozenTeacher) -> Normalisation:

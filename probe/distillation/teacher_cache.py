@@ -92,7 +92,7 @@ class TeacherCache:
             states: dict[str, Tensor] = {}
             for group in _groups(part):
                 for side, hidden in zip(group, last_hidden_states(teacher, group), strict=True):
-                    stored = hidden.to(self.dtype)
+                    stored = hidden.to(self.dtype).cpu()
                     if not torch.isfinite(stored).all():
                         raise NonFiniteError(
                             f"the teacher's last hidden states hold NaN or infinity as {self.dtype}: the largest is "
@@ -150,7 +150,7 @@ def _groups(sides: Sequence[TokenizedSide]) -> Iterator[list[TokenizedSide]]:
 @torch.no_grad()
 def last_hidden_states(model: PreTrainedModel, sides: Sequence[TokenizedSide]) -> list[Float[Tensor, "position d"]]:
     """Last hidden states (after the final norm, what the head reads) of each side's response positions."""
-    batch = side_batch(sides)
+    batch = side_batch(sides).to(model.device)
     return list(response_states(model, batch).split(list(batch.lengths)))
 
 

@@ -25,7 +25,7 @@ def is_spread(module: nn.Module) -> bool:
 
 
 def spread_again(module: nn.Module) -> None:
-    """Give back what a forward pass gathered, where no backward pass will: parameters are then the optimiser's again."""
+    """Give back what a forward pass gathered, where no backward pass will: the parameters are the optimiser's again."""
     from torch.distributed.fsdp import FSDPModule
 
     for part in module.modules():

@@ -205,10 +205,10 @@ def _draw(
 def _load(subject: Subject, dtype: str) -> PreTrainedModel:
     import torch
 
-    from probe.models import load_causal_lm
+    from probe.models import best_device, load_causal_lm
 
     model = load_causal_lm(subject.directory, dtype=getattr(torch, dtype))
-    return model.to("cuda") if torch.cuda.is_available() else model  # type: ignore[arg-type]
+    return model.to(best_device())  # type: ignore[arg-type]
 
 
 def _scored(example: Example, seed: int, drawn: Drawn) -> Scored:
