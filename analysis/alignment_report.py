@@ -7,6 +7,7 @@ import functools
 import sys
 from pathlib import Path
 
+from analysis.report_key_query import KeyQuery, folder_of, read_key_query
 from probe import cli, scoring
 from probe.attention_map import MapStore
 from probe.gold import read_gold
@@ -22,23 +23,31 @@ def build_parser() -> argparse.ArgumentParser:
     cli.dress(
         parser,
         "Score stored maps against gold and write report.html (one file, no network), tokens.csv, examples.csv, "
-        "runs.csv, breakdowns.csv, comparisons.csv and, per direction, breakdowns-t2s.png and breakdowns-s2t.png: "
-        "where each checkpoint is right, and where not.",
+        "runs.csv, breakdowns.csv, comparisons.csv, extractions.csv (links taken in every way) and, per direction, "
+        "breakdowns-t2s.png and breakdowns-s2t.png: where each checkpoint is right, and where not.",
         EXAMPLES,
     )
     parser.add_argument("maps", metavar="MAPS", nargs="+", type=Path, help="map stores, written by probe extract")
     parser.add_argument("--out", required=True, type=Path, help="directory for the CSV files and the figures")
     parser.add_argument("--no-figures", action="store_true", help="write the CSV files only, without report.html")
+    parser.add_argument(
+        "--key-query", type=Path, metavar="DIR",
+        help="for report.html: what analysis.key_query wrote (default: key_query/ beside the maps, if it is there)",
+    )  # fmt: skip
     scoring.add_report_arguments(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, write, draw, print."""
-    return scoring.report_on(args.maps, args, draw=None if args.no_figures else functools.partial(draw, args=args))
+    if args.no_figures:
+        return scoring.report_on(args.maps, args)
+    folder = folder_of(args.key_query, args.maps)
+    found = read_key_query(folder) if folder else None  # before the scoring, which takes longer
+    return scoring.report_on(args.maps, args, draw=functools.partial(draw, args=args, key_query=found))
 
 
-def draw(report: scoring.Report, out: Path, *, args: argparse.Namespace) -> list[Path]:
+def draw(report: scoring.Report, out: Path, *, args: argparse.Namespace, key_query: KeyQuery | None) -> list[Path]:
     """Write ``breakdowns-<direction>.png`` of top-1 accuracy for each direction that has maps, and ``report.html``."""
     from analysis.html_report import write_html  # here, so that --help and --no-figures do without matplotlib
     from probe.plotting import save_figure
@@ -47,7 +56,7 @@ def draw(report: scoring.Report, out: Path, *, args: argparse.Namespace) -> list
     directions = report.examples["direction"].unique()
     written = [save_figure(breakdown_figure(report, direction=d), out / f"breakdowns-{d}.png") for d in directions]
     stores = [MapStore.open(path, verify=False) for path in args.maps]  # verified when they were scored
-    return [*written, write_html(report, stores, read_gold(args.gold), args, out / "report.html")]
+    return [*written, write_html(report, stores, read_gold(args.gold), args, out / "report.html", key_query=key_query)]
 
 
 if __name__ == "__main__":

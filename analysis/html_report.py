@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import functools
-import math
 import platform
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,60 +16,47 @@ from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
 from analysis import report_findings as findings
+from analysis import report_key_query, report_scores
+from analysis.report_key_query import KeyQuery
+from analysis.report_parts import Part, Picture, Table, picture
 from probe import __version__
 from probe.attention_map import MapStore
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold import Gold
+from probe.metrics import score_map
 from probe.plotting.labels import readable
-from probe.report_text import COLUMNS
 from probe.scoring import Report
 
-WITH_INTERVAL = ("top1_sure", "top1_possible", "gold_mass_possible", "f1", "aer")
 EXTREMES = 3  # best and worst examples that are shown
 SIDE_BY_SIDE = 2  # checkpoints whose maps of an example are shown
-MOST_TOKENS = 48  # a side of a shown map
+MOST_TOKENS = 32  # a side of a shown map
 FEW = 10  # an example with fewer scored positions is no best or worst one
 PACKAGES = ("numpy", "pandas", "matplotlib", "seaborn", "jinja2")
 
 
-@dataclass(frozen=True)
-class Table:
-    """A table with its caption; the first cell of a row is its header."""
-
-    caption: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class Picture:
-    """A picture as a data URI, with the words for those who cannot see it."""
-
-    uri: str
-    words: str
-
-
-@dataclass(frozen=True)
-class Part:
-    """A section: its finding as heading, what it explains, tables and pictures; ``folded`` tables open on demand."""
-
-    heading: str
-    words: str = ""
-    tables: tuple[Table, ...] = ()
-    pictures: tuple[Picture, ...] = ()
-    folded: tuple[Table, ...] = ()
-
-
 def write_html(
-    report: Report, stores: Sequence[MapStore], golds: Mapping[str, Gold], args: argparse.Namespace, path: Path
+    report: Report,
+    stores: Sequence[MapStore],
+    golds: Mapping[str, Gold],
+    args: argparse.Namespace,
+    path: Path,
+    *,
+    key_query: KeyQuery | None = None,
 ) -> Path:
-    """Write ``report`` as one self-contained HTML file; ``args`` are those of the command."""
+    """Write ``report`` as one self-contained HTML file.
+
+    Args:
+        args: those of the command.
+        key_query: what ``analysis.key_query`` measured; without it the page shows what the checkpoints carry.
+    """
+    read, signatures = tuple(_provenance(report, stores, args, key_query)), (_signatures(report),)
     parts = [
-        *_direction_parts(report),
+        *report_scores.direction_parts(report),
         _comparison_part(report),
+        report_scores.extraction_part(report),
         *_example_parts(report, stores, golds),
-        Part(findings.key_query_finding(report.key_query), KEY_QUERY, _key_query(report.key_query)),
-        Part("How these numbers were made", "", tuple(_provenance(report, stores, args))),
+        report_key_query.key_query_part(report, key_query),
+        Part("How these numbers were made", "", read, folded=signatures),
     ]
     page = render(findings.headline(report), _lead(report), parts, report.notes)
     with atomic_file(path) as part:
@@ -103,10 +87,6 @@ COMPARED = (
     "Paired over the same examples: first minus second, with a 95 % bootstrap interval; p of the paired permutation "
     "test, corrected over the whole table by Holm's method."
 )
-KEY_QUERY = (
-    "Keys are teacher embeddings, queries are projected student embeddings; measured on held-out text before and after "
-    "training, and stored with each checkpoint."
-)
 BEST_WORST = (
     "Rows are student targets, columns teacher targets; solid outlines are sure gold links, dashed ones possible. "
     "Circle: heaviest cell hits a sure link; diamond: a possible one; cross: a miss."
@@ -121,49 +101,7 @@ def _lead(report: Report) -> str:
     )
 
 
-# ---- scores and breakdowns ----
-
-
-def _direction_parts(report: Report) -> Iterator[Part]:
-    from probe.plotting import figure_bytes
-    from probe.plotting.breakdowns import breakdown_figure
-
-    for direction in report.runs["direction"].unique():
-        runs = report.runs[report.runs["direction"] == direction]
-        groups = report.breakdowns[report.breakdowns["direction"] == direction]
-        figure = breakdown_figure(report, direction=direction)
-        words = f"Bar charts of top-1 accuracy, {direction}; the table below holds the same numbers."
-        yield Part(
-            findings.direction_finding(report, direction),
-            "baseline:position-free is the ceiling: the most that any map could reach that knows tokens, not places.",
-            (_scores(runs, direction),),
-            (Picture(_uri(figure_bytes(figure, "svg"), "svg+xml"), words),),
-            (_groups(groups, direction),),
-        )
-
-
-def _scores(runs: pd.DataFrame, direction: str) -> Table:
-    rows = [(str(row["checkpoint"]), *(_cell(row, name) for name in COLUMNS)) for _, row in runs.iterrows()]
-    return Table(f"Scores of {direction} maps, beside baselines", ("checkpoint", *COLUMNS.values()), tuple(rows))
-
-
-def _cell(row: pd.Series, name: str) -> str:
-    value = row.get(name, math.nan)
-    if pd.isna(value):
-        return "–"
-    low, high = (row.get(f"{name}_{end}", math.nan) for end in ("low", "high"))
-    shown = f" [{low:.2f},\u00a0{high:.2f}]" if name in WITH_INTERVAL and not math.isnan(low) else ""
-    return f"{value:.2f}{shown}"
-
-
-def _groups(groups: pd.DataFrame, direction: str) -> Table:
-    heads = ("breakdown", "group", "checkpoint", "positions", "top-1 possible", "ceiling")
-    rows = [
-        (row["breakdown"].replace("_", " "), str(row["group"]), str(row["checkpoint"]), f"{row['n_positions']:,}",
-         _cell(row, "top1_possible"), _cell(row, "ceiling_possible"))
-        for _, row in groups.iterrows()
-    ]  # fmt: skip
-    return Table(f"Top-1 accuracy by kind of position, {direction}", heads, tuple(rows))
+# ---- comparisons ----
 
 
 def _comparison_part(report: Report) -> Part:
@@ -219,33 +157,35 @@ def extremes(
 def _maps(
     example: str, checkpoints: Sequence[str], direction: str, stores: Sequence[MapStore], golds: Mapping[str, Gold]
 ) -> Iterator[Picture]:
-    from probe.plotting import attention_heatmap, figure_bytes
+    """The maps of an example; what a title would say is printed above the picture, where it can be read and copied."""
+    from probe.plotting import attention_heatmap, map_title
+    from probe.plotting.layout import View
 
     for checkpoint in checkpoints:
         for store in stores:
             for row in store.select(example_id=example, checkpoint=checkpoint, direction=direction)[:1]:
-                ax = attention_heatmap(store.read(row), gold=golds[example], max_tokens=MOST_TOKENS)
-                yield Picture(_uri(figure_bytes(ax, "png"), "png"), f"Attention map of {example} by {checkpoint}")
+                amap, gold = store.read(row), golds[example]
+                note = View.of(amap, MOST_TOKENS).note
+                head, made, *rest = map_title(amap, score_map(amap, gold), note).split("\n")
+                lines = (f"{head} · {checkpoint}", made.removeprefix(f"{checkpoint} · "), *rest)
+                ax = attention_heatmap(amap, gold=gold, max_tokens=MOST_TOKENS, title="", legend=False)
+                yield picture(ax, f"Attention map of {example} by {checkpoint}", "png", lines=lines)
 
 
-def _uri(data: bytes, form: str) -> str:
-    return f"data:image/{form};base64,{base64.b64encode(data).decode()}"
+# ---- provenance ----
 
 
-# ---- keys and queries, provenance ----
-
-
-def _key_query(frame: pd.DataFrame) -> tuple[Table, ...]:
-    rows = tuple(findings.key_query_rows(frame))
-    heads = ("checkpoint", "measure", "before training", "after training")
-    return (Table("Keys and queries", heads, rows),) if rows else ()
-
-
-def _provenance(report: Report, stores: Sequence[MapStore], args: argparse.Namespace) -> Iterator[Table]:
+def _signatures(report: Report) -> Table:
     names = ("checkpoint", "direction", "signature")
-    yield Table("Signatures", names, tuple(report.runs[list(names)].astype(str).itertuples(index=False, name=None)))
+    return Table("Signatures", names, tuple(report.runs[list(names)].astype(str).itertuples(index=False, name=None)))
+
+
+def _provenance(
+    report: Report, stores: Sequence[MapStore], args: argparse.Namespace, key_query: KeyQuery | None
+) -> Iterator[Table]:
     sources = [("gold", str(args.gold), sha256_of(args.gold))]
     sources += [("maps", str(store.path), sha256_of(store.path / MANIFEST)) for store in stores]
+    sources.append(report_key_query.source_row(report, key_query))
     yield Table("What was read", ("what", "where", "sha256 (of maps: of their manifest)"), tuple(sources))
     made = [("this report", command_line(args))]
     made += [(f"maps {store.path}", str(store.provenance.get("command", "not said"))) for store in stores]
@@ -259,4 +199,5 @@ def command_line(args: argparse.Namespace) -> str:
     parts = ["python", "-m", "analysis.alignment_report", *map(str, args.maps)]
     for name in ("gold", "out", "links", "threshold", "resamples", "seed"):
         parts += [f"--{name}", str(getattr(args, name))]
+    parts += ["--key-query", str(args.key_query)] if args.key_query else []
     return shlex.join(parts)

@@ -14,7 +14,11 @@ SIDES = {"t2s": ("student", "teacher"), "s2t": ("teacher", "student")}
 SIGNIFICANT = 0.05  # of Holm's p value
 GAP_SCORES = {
     "classifier_accuracy": "accuracy of a held-out classifier (0.5: cannot be told apart)",
-    "energy_distance": "energy distance", "query_norm": "mean norm of queries", "key_norm": "mean norm of keys",
+    "energy_distance": "energy distance", "mmd": "Gaussian MMD", "sliced_wasserstein": "sliced Wasserstein-2",
+    "frechet": "Fréchet distance", "query_norm": "mean norm of queries", "key_norm": "mean norm of keys",
+    "query_norm_sd": "standard deviation of the norms of queries",
+    "key_norm_sd": "standard deviation of the norms of keys",
+    "cosine": "mean cosine of queries and keys", "cosine_of_means": "cosine of the mean query and the mean key",
 }  # fmt: skip
 
 
@@ -66,6 +70,21 @@ def comparison_finding(comparisons: pd.DataFrame) -> str:
     return f"That {ahead} is ahead of {behind} by {size} could be chance"
 
 
+def extraction_finding(extractions: pd.DataFrame) -> str:
+    """How far the way to take links moves the best checkpoint's F1, and whether it changes who is ahead."""
+    trained = extractions[extractions["method"] != "untrained"]
+    table = trained.pivot(index="checkpoint", columns="links", values="f1").dropna(axis=1)
+    if table.empty or table.shape[1] < 2:
+        return "Links are taken in one way only"
+    best = table.loc[table.max(axis=1).idxmax()]
+    low, high = best.idxmin(), best.idxmax()
+    said = f"How links are taken moves F1 of {best.name} from {best[low]:.2f} ({low}) to {best[high]:.2f} ({high})"
+    if len(table) < 2:
+        return said
+    orders = {tuple(table[way].sort_values(ascending=False, kind="stable").index) for way in table}
+    return f"{said}; the checkpoints {'keep their order' if len(orders) == 1 else 'change places'}"
+
+
 def key_query_finding(frame: pd.DataFrame) -> str:
     """What the classifier says after training."""
     name = "classifier_accuracy_after"
@@ -76,12 +95,15 @@ def key_query_finding(frame: pd.DataFrame) -> str:
     return f"After training a held-out classifier {told} queries from keys"
 
 
-def key_query_rows(frame: pd.DataFrame) -> list[tuple[str, str, str, str]]:
-    """(checkpoint, measure, before, after) of every measure that was taken on both sides of training."""
+def key_query_rows(frame: pd.DataFrame, *, control: bool = False) -> list[tuple[str, ...]]:
+    """(measure, checkpoint, before, after, perhaps control) of every measure taken on both sides of training."""
     rows = []
-    for _, row in frame.iterrows():
-        for name, words in GAP_SCORES.items():
+    for name, words in GAP_SCORES.items():
+        for _, row in frame.iterrows():
             pair = [row.get(f"{name}_{when}") for when in ("before", "after")]
-            if not any(value is None or pd.isna(value) for value in pair):
-                rows.append((str(row["checkpoint"]), words, *(f"{value:.4g}" for value in pair)))
+            if any(value is None or pd.isna(value) for value in pair):
+                continue
+            pair += [row.get(f"{name}_control")] if control else []
+            shown = ("–" if value is None or pd.isna(value) else f"{value:.4g}" for value in pair)
+            rows.append((words, str(row["checkpoint"]), *shown))
     return rows

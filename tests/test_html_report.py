@@ -91,6 +91,40 @@ def test_its_numbers_are_those_of_the_csv(room, page):
         assert number in cells
 
 
+def test_every_extraction_and_macro_mean_is_in_the_page(room, page):
+    cells = " ".join(page.texts["table"])
+    extractions = pd.read_csv(room / "report" / "extractions.csv")
+    for _, row in extractions.iterrows():
+        for name in ("precision", "recall", "f1", "aer"):
+            assert f"{row[name]:.2f} [{row[f'{name}_low']:.2f},\u00a0{row[f'{name}_high']:.2f}]" in cells
+    stored = extractions[~extractions["checkpoint"].str.startswith("baseline:")]
+    assert len(stored) == 20 and all(signature in cells for signature in stored["signature"])
+    for _, row in pd.read_csv(room / "report" / "runs.csv").dropna(subset="f1_macro").iterrows():
+        assert f"{row['f1_macro']:.2f} [{row['f1_macro_low']:.2f},\u00a0{row['f1_macro_high']:.2f}]" in cells
+
+
+def test_an_extraction_finding_names_the_ends_and_the_order():
+    f1 = {"a": (0.5, 0.7, 0.6), "b": (0.4, 0.6, 0.65), "u": (0.1, 0.2, 0.9)}
+    rows = [
+        {"checkpoint": name, "method": "untrained" if name == "u" else "x", "links": way, "f1": value}
+        for name, values in f1.items()
+        for way, value in zip(("argmax", "mutual", "threshold"), values, strict=True)
+    ]
+    frame = pd.DataFrame(rows)
+    said = "How links are taken moves F1 of a from 0.50 (argmax) to 0.70 (mutual)"
+    assert findings.extraction_finding(frame) == f"{said}; the checkpoints change places"
+    assert (
+        findings.extraction_finding(frame[frame["links"] != "threshold"]) == f"{said}; the checkpoints keep their order"
+    )
+    assert findings.extraction_finding(frame[frame["checkpoint"] == "a"]) == said
+    assert findings.extraction_finding(frame[frame["checkpoint"] == "u"]) == "Links are taken in one way only"
+
+
+def test_columns_of_numbers_are_told_from_words():
+    rows = (("a", "−0.1 [−0.20,\u00a00.10]", "12ab"), ("b", "–", "1,234"))
+    assert Table("", ("x", "y", "z"), rows).numbers == (False, True, False)
+
+
 def test_headings_state_findings(page):
     assert page.texts["h1"] == ["good finds a possible link for 100 % of the student positions"]
     headings = page.texts["h2"]
@@ -98,6 +132,7 @@ def test_headings_state_findings(page):
     chance = re.compile(r"That good is ahead of bad by \S+ points \(t2s, .*\) could be chance")
     assert any(map(chance.fullmatch, headings))
     assert any(heading.startswith("Where the maps are worst: ") for heading in headings)
+    assert any(heading.startswith("How links are taken moves F1 of good from ") for heading in headings)
     assert "After training a held-out classifier partly tells queries from keys" in headings
 
 
@@ -114,7 +149,8 @@ def test_screen_readers_get_captions_headers_and_words_for_pictures(page):
     assert tables == sum(tag == "caption" for tag, _ in page.tags) and tables >= 8
     assert {a.get("scope") for tag, a in page.tags if tag == "th"} == {"col", "row"}
     images = [a for tag, a in page.tags if tag == "img"]
-    assert len(images) == 2 + 6 * 2 and all(a["alt"] for a in images)  # breakdowns; 3 best and 3 worst by 2 checkpoints
+    # breakdowns; extractions; 3 best and 3 worst by 2 checkpoints
+    assert len(images) == 2 + 1 + 6 * 2 and all(a["alt"] for a in images)
     assert ("html", {"lang": "en"}) in page.tags and [tag for tag, _ in page.tags].count("h1") == 1
 
 
@@ -146,7 +182,8 @@ def test_extremes_by_hand():
 
 def everywhere(payload: str) -> str:
     table = Table(payload, (payload, payload), ((payload, payload), ("x", payload)))
-    part = Part(payload, payload, (table,), (Picture("data:image/png;base64,", payload),), (table,))
+    picture = Picture("data:image/png;base64,", payload, (payload, payload))
+    part = Part(payload, payload, (table,), (picture,), (table,))
     return render(payload, payload, [part], [payload])
 
 

@@ -74,3 +74,18 @@ def test_one_direction_has_four_extractions_and_says_so(tmp_path, capsys):
     assert "note: 6 maps lack that of the other direction" in capsys.readouterr().out
     frame = pd.read_csv(tmp_path / "report" / "extractions.csv")
     assert "both-directions" not in set(frame.loc[frame["checkpoint"] == "good", "links"])
+
+
+def test_the_figure_shows_the_frame(store, capsys):
+    from probe.plotting.extractions import PANELS, extractions_figure
+
+    assert report(store) == 0
+    frame = pd.read_csv(store / "report" / "extractions.csv")
+    frame = frame[(frame["direction"] == "t2s") & ~frame["checkpoint"].str.startswith("baseline:")]
+    axes = {ax.get_label(): ax for ax in extractions_figure(frame, "t2s").axes}
+    assert set(axes) == set(PANELS)
+    for score, ax in axes.items():
+        assert sorted(bar.get_width() for bar in ax.patches) == pytest.approx(sorted(frame[score]))
+        intervals = [line.get_segments()[0] for line in ax.collections if line.get_gid() == "interval"]
+        assert sorted(ends[0][0] for ends in intervals) == pytest.approx(sorted(frame[f"{score}_low"]))
+        assert [label.get_text() for label in ax.get_yticklabels()] == list(dict.fromkeys(frame["links"]))
