@@ -20,15 +20,15 @@ TEXT_WIDTH = 290  # pixels that texts and distributions beside a map need
 
 def draw_single(amap: AttentionMap, gold: Gold | None, *, key: str, notes: list[str] | None = None) -> None:
     """The map with its gold; what the link says of the look is followed, and what does not fit is noted."""
+    misfits = links.note_misfits(key, draw_view.allowed_links())  # before widgets take what fits out of the link
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         look = draw_view.draw_look(view.SIZES[-1])
         downloads = st.container(horizontal=True, width="content")
     whole, _ = view.in_unit(amap, None, look.unit)
-    start, misfits = draw_view.draw_start(max(whole.weights.shape), look, amap.example_id)
+    start, part_notes = draw_view.draw_start(max(whole.weights.shape), look, amap.example_id)
     shown = view.shown(amap, gold, look.unit, start, look.size)
-    misfits += links.note_misfits(key, draw_view.allowed_links())
-    pin, pin_notes = _pin(shown.amap)
-    draw_states.draw_notes([*(notes or []), *misfits, *pin_notes])
+    pin, pin_notes = Pin.of_link(st.query_params.get("pin"), shown.amap)
+    draw_states.draw_notes([*(notes or []), *misfits, *part_notes, *pin_notes])
     top = 1.0 if look.scale == SCALES[0] else float(shown.cells["weight"].max())
     title = f"{amap.checkpoint} · {amap.direction}" + ("" if look.unit == "token" else f" · by {look.unit}")
     with downloads:
@@ -65,9 +65,3 @@ def scores_line(amap: AttentionMap, gold: Gold | None) -> str:
         return f"{amap.normalisation} normalisation · no gold"
     found = f"top-1 {score.top1_sure:.2f} sure, {score.top1_possible:.2f} possible"
     return f"{found} · gold mass {score.gold_mass_possible:.2f} · {amap.normalisation} normalisation"
-
-
-def _pin(amap: AttentionMap) -> tuple[Pin | None, list[str]]:
-    text = st.query_params.get("pin")
-    pin = Pin.of(text, amap) if text else None
-    return pin, [f"pin = {text[:200]}"] if text and pin is None else []

@@ -48,7 +48,8 @@ def draw_browse(source: Source, context: Context) -> None:
     """The page of an opened store: the list in the sidebar, and the example that it or the link names."""
     maps = cache.all_maps(source)
     _follow_old_link(maps)
-    notes = links.note_misfits("browse", {**draw_list.allowed_links(maps), **draw_view.allowed_links()})
+    allowed = {**draw_list.allowed_links(maps), **draw_view.allowed_links()}
+    notes = links.note_misfits("browse", allowed, links.list_ranges(maps))
     board = cache.board(source)
     board.wait_if_small()
     with st.sidebar:
@@ -95,7 +96,7 @@ def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: d
     whole, _ = views.in_unit(amap, None, look.unit)
     start, notes = draw_view.draw_start(max(whole.weights.shape), look, current)
     shown = views.shown(amap, gold, look.unit, start, look.size)
-    pin, pin_notes = _pin(shown)
+    pin, pin_notes = Pin.of_link(st.query_params.get("pin"), shown.amap)
     draw_states.draw_notes([*notes, *pin_notes])
     top = 1.0 if look.scale == SCALES[0] else float(shown.cells["weight"].max())
     with toolbar:
@@ -145,13 +146,6 @@ def _pinned(shown: Shown, pin: Pin | None, aside: bool) -> list[str]:
         return []
     tokens = f"{shown.amap.student.tokens[pin.row]} with {shown.amap.teacher.tokens[pin.column]}"
     return [f"pinned: {tokens}, weight {shown.amap.weights[pin.row, pin.column]:.3f}; more below the map"]
-
-
-def _pin(shown: Shown) -> tuple[Pin | None, list[str]]:
-    """The cell that the link pins, and a note if it names none of this map."""
-    text = st.query_params.get("pin")
-    pin = Pin.of(text, shown.amap) if text else None
-    return pin, [f"pin = {text[:200]}"] if text and pin is None else []
 
 
 def _title(shown: Shown, run: Run) -> str:

@@ -108,8 +108,8 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
         Compared(views.shown(amap, gold, look.unit, start, look.size), pd.Series(board.score(rows[name])))
         for name, amap in stored.items()
     ]
-    pin = Pin.of(st.query_params.get("pin", ""), compared[0].shown.amap)
-    draw_states.draw_notes(notes)
+    pin, misfits = Pin.of_link(st.query_params.get("pin"), compared[0].shown.amap)
+    draw_states.draw_notes([*notes, *misfits])
     top = 1.0 if look.scale == SCALES[0] else max(float(one.shown.cells["weight"].max()) for one in compared)
     tables = [compared[0].shown, *_differences(compared)]  # a difference has the weights of both maps, too
     with toolbar:

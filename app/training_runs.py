@@ -49,10 +49,16 @@ class TrainingRun:
 
 def find_runs(folder: Path) -> list[TrainingRun]:
     """Runs with a curve in the folder or at most two below; symbolic links that lead out of it are passed over."""
-    root = folder.resolve()
-    found = [path for depth in range(DEEPEST + 1) for path in sorted(folder.glob("/".join(["*"] * depth + [CURVE])))]
-    inside = [path.parent for path in found if path.resolve().is_relative_to(root)]
-    return [TrainingRun(_name(path, folder), path) for path in inside[:MOST_RUNS]]
+    level, found = [folder], []
+    for _ in range(DEEPEST + 1):
+        found += [path for path in level if _is_inside(path / CURVE, folder) and (path / CURVE).is_file()]
+        level = [path for parent in level for path in sorted(parent.iterdir()) if _is_inside(path, folder)]
+        level = [path for path in level if path.is_dir()]
+    return [TrainingRun(_name(path, folder), path) for path in found[:MOST_RUNS]]
+
+
+def _is_inside(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def _name(path: Path, folder: Path) -> str:
