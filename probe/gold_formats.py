@@ -67,6 +67,8 @@ def _pharaoh_line(place: str, line: str) -> LinkLine:
     example_id, tab, links = line.partition("\t")
     if not tab:
         raise DataError(f"{place}: wanted 'id<TAB>0-0 1p2 …' as on the other lines, found no tab.")
+    if not example_id:
+        raise DataError(f"{place}: wanted an id before the tab, found none.")
     return LinkLine(place, example_id, *_pharaoh_links(place, links, levels=True))
 
 
