@@ -70,7 +70,7 @@ def properties(folder: Path) -> list[Property]:
 
 def _properties_of(file: Path) -> Iterator[Property]:
     source = file.read_text(encoding="utf-8")
-    for node in ast.walk(ast.parse(source)) if "@given" in source else ():
+    for node in ast.parse(source).body if "@given" in source else ():
         if isinstance(node, ast.FunctionDef) and any(_is_given(one) for one in node.decorator_list):
             text = "\n".join(map(ast.unparse, (*node.decorator_list, node)))
             yield Property(file, node.name, hashlib.sha256(text.encode()).hexdigest()[:12])
