@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from probe.agreement import LEVELS
+from probe.agreement import LEVELS, check_same_cells
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold import Gold, Link, check_same_tokens
+from probe.gold import Gold, Link
 from probe.gold_formats import lines_of
 from probe.gold_record import refuse_surrogates
 
@@ -56,9 +56,7 @@ def differences(first: Mapping[str, Gold], second: Mapping[str, Gold]) -> list[D
         )
     found = []
     for one, other in both:
-        check_same_tokens(one, other, "the second annotation")
-        if not (one.student_tokens and one.teacher_tokens):
-            raise DataError(f"gold {one.id!r} has no tokens, so nobody could decide on them. Give the texts: --texts.")
+        check_same_cells(one, other)
         for i, j in sorted(one.possible | other.possible):
             a, b = level(one, (i, j)), level(other, (i, j))
             if a != b:

@@ -106,7 +106,7 @@ def compare(first: Mapping[str, Gold], second: Mapping[str, Gold]) -> Compared:
             f"{shown[1]!r}. Compare two annotations of the same examples."
         )
     for one, other in pairs.values():
-        check_same_tokens(one, other, "the second annotation")
+        check_same_cells(one, other)
     examples = [(name, agreement([pair])) for name, pair in pairs.items()]
     examples.sort(key=lambda example: -example[1].differing)
     counts = np.sum([one.counts for _, one in examples], axis=0)
@@ -126,16 +126,25 @@ def agreement(pairs: Iterable[tuple[Gold, Gold]]) -> Agreement:
         tokens = [(gold.id, gold.student_tokens, gold.teacher_tokens) for gold in (first, second)]
         if tokens[0] != tokens[1]:
             raise DataError(f"gold {first.id!r} and {second.id!r} are of other tokens; annotate one example twice.")
-        if first.possible | second.possible and not (first.student_tokens and first.teacher_tokens):
-            raise DataError(
-                f"gold {first.id!r} has links but no tokens, so its cells cannot be counted; give its text."
-            )
+        _check_tokens(first)
         levels = [_levels(gold) for gold in (first, second)]
         np.add.at(counts, (levels[0].ravel(), levels[1].ravel()), 1)
         examples += 1
     if not counts.sum():
         raise DataError("wanted at least one example that both annotated, found none.")
     return Agreement(examples, counts)
+
+
+def check_same_cells(first: Gold, second: Gold) -> None:
+    """Raise DataError where two annotations are not of one text and the same tokens, naming the first difference."""
+    for gold in (first, second):
+        _check_tokens(gold)
+    check_same_tokens(first, second, "the second annotation")
+
+
+def _check_tokens(gold: Gold) -> None:
+    if not (gold.student_tokens and gold.teacher_tokens):
+        raise DataError(f"gold {gold.id!r} names no tokens, so its cells are unknown. Give its texts: --texts.")
 
 
 def _levels(gold: Gold) -> np.ndarray:
