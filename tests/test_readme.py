@@ -29,11 +29,12 @@ def commands() -> list[list[str]]:
 
 
 COMMANDS = commands()
+LAUNCHERS = ("torchrun", "accelerate")
 
 
 def test_readme_has_commands() -> None:
     assert len(COMMANDS) >= 10
-    assert {words[0] for words in COMMANDS} <= {"make", "python", "streamlit", "source", "pip", "git", "cd"}
+    assert {words[0] for words in COMMANDS} <= {"make", "python", "streamlit", "source", "pip", "git", "cd", *LAUNCHERS}
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w[0] == "make"], ids=" ".join)
@@ -57,6 +58,22 @@ def test_python_commands_parse(words: list[str]) -> None:
             from probe.config import read_recipe
 
             read_recipe(ROOT / recipe, args.set)
+
+
+@pytest.mark.parametrize("words", [w for w in COMMANDS if w[0] in LAUNCHERS], ids=" ".join)
+def test_launched_commands_parse(words: list[str]) -> None:
+    """By the launcher's parser up to ``-m probe``, and by ours after it."""
+    if words[0] == "accelerate":
+        from accelerate.commands.launch import launch_command_parser
+
+        assert words[1] == "launch"
+        launched = launch_command_parser().parse_args(words[2:])
+    else:
+        from torch.distributed.run import get_args_parser
+
+        launched = get_args_parser().parse_args(words[1:])
+    assert launched.module and launched.training_script == "probe"
+    test_python_commands_parse(["python", "-m", "probe", *launched.training_script_args])
 
 
 @pytest.mark.parametrize("words", [w for w in COMMANDS if w[0] == "streamlit"], ids=" ".join)
