@@ -57,7 +57,7 @@ def draw_state(seat: Seat) -> None:
     elif problem is not None:
         st.error("Your last change is not saved; it is kept on this page.", icon=":material/save:")
         draw_states.draw_plain(str(problem))
-        st.button("Save again", on_click=draw_desk.save, args=(seat,), type="primary")
+        st.button("Save again", on_click=draw_desk.save, args=(seat,), type=palette.main_button())
     else:
         # Of one height, so that the first click does not move the map under the pointer.
         with st.container(horizontal=True, vertical_alignment="center", height=44, border=False):
@@ -125,7 +125,7 @@ def draw_links(seat: Seat, window: Window, other: Other | None) -> None:
             "Show the model's weights", key="weights", bind="query-params",
             help="Shades each cell by the weight of the map that the foot of the page names.",
         )  # fmt: skip
-    st.caption(" &emsp; ".join(draw_grid.KEY if other else draw_grid.KEY[:2]))
+    draw_map.draw_key(draw_grid.KEY if other else draw_grid.KEY[:2])
     colours = palette.current()
     cells = draw_grid.grid_cells(
         seat.amap, window, seat.desk.links, other.links if other else None, weights=bool(weights)

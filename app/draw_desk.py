@@ -36,7 +36,7 @@ def draw_name() -> tuple[str, list[str]]:
         "Your name",
         key="annotator",
         bind="query-params",
-        max_chars=40,
+        max_chars=200,  # more than a name may have: a longer one is refused, not cut to another name
         width=NARROW,
         placeholder="under which your links are saved",
         help="Letters, digits, spaces, dots and dashes. Everyone with the same name shares one set of links.",

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import streamlit as st
 
 from app.palette import Palette
 from app.view import Pin, Window
@@ -69,6 +70,11 @@ def chart_size(window: Window, width: int, height: int = HIGHEST) -> tuple[int, 
     rows, columns = (stop - start for start, stop in (window.rows, window.columns))
     step = max(10, min(28, (width - MARGIN) // columns, height // rows))
     return step, MARGIN + max(columns * step, 260)  # the title and the colour legend need 260
+
+
+def draw_key(key: Sequence[str] = KEY) -> None:
+    """The key to the marks, in small letters of full strength: a caption's are too faint for thin shapes."""
+    st.markdown(":small[" + " &emsp; ".join(key) + "]")
 
 
 def heatmap(

@@ -34,7 +34,7 @@ def draw_single(amap: AttentionMap, gold: Gold | None, *, key: str, notes: list[
     with downloads:
         draw_example.draw_downloads([Picture(shown, top, f"{amap.example_id}\n{title}")], file_stem(amap))
     if gold is not None:
-        st.caption(" &emsp; ".join(draw_map.KEY))
+        draw_map.draw_key()
     step, width = draw_map.chart_size(shown.window, draw_example.PAGE_WIDTH)
     left, right = beside(width)
     colours, subtitle = palette.current(), [scores_line(amap, gold), *draw_example.outside(shown)]

@@ -23,7 +23,6 @@ from app.context import Context
 from app.downloads import Picture, file_stem
 from app.draw_view import SCALES, Look
 from app.listing import Filters, Listing, Run
-from app.scores import gold_or_none
 from app.source import Source
 from app.view import SIZES, Pin, Shown
 from probe.attention_map import AttentionMap
@@ -89,13 +88,13 @@ def _wanted(filters: Filters) -> str:
 
 def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: dict[str, float]) -> None:
     """Everything about the example ``current``."""
-    amap = source.store.read(listing.row(current))
-    gold = gold_or_none(source, amap)
+    row = listing.row(current)
+    amap = cache.read(source, row)
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(SIZES[-1])
     whole, _ = views.in_unit(amap, None, look.unit)
     start, notes = draw_view.draw_start(max(whole.weights.shape), look, current)
-    shown = views.shown(amap, gold, look.unit, start, look.size)
+    shown = cache.shown(source, row, look.unit, start, look.size)
     pin, pin_notes = Pin.of_link(st.query_params.get("pin"), shown.amap)
     draw_states.draw_notes([*notes, *pin_notes])
     top = 1.0 if look.scale == SCALES[0] else float(shown.cells["weight"].max())
@@ -109,7 +108,7 @@ def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: d
     means = cache.means(source, run.checkpoint, run.direction, run.normalisation)
     draw_scores.draw_scores(pd.Series(scores), means, "mean")
     if gold is not None:
-        st.caption(" &emsp; ".join(draw_map.KEY))
+        draw_map.draw_key()
     draw_body(shown, amap, run, look, top, pin, scores)
     draw_scores.draw_all([(amap.checkpoint, pd.Series(scores), means)])
     draw_example.draw_table([shown])

@@ -13,10 +13,11 @@ from app import view as views
 from app.changes import changed_lines, difference_cells
 from app.context import Context
 from app.downloads import Picture, file_stem
+from app.draw_choice import several
 from app.draw_view import SCALES
 from app.listing import PAIR_SORTS, Listing, Run
 from app.palette import Palette
-from app.scores import ScoreBoard, gold_or_none
+from app.scores import ScoreBoard
 from app.source import Source
 from app.view import Pin, Shown
 from probe.errors import ProbeError
@@ -87,26 +88,23 @@ def draw_runs(names: list[str]) -> tuple[str, list[str]]:
         st.selectbox("Reference", names, key="reference", bind="query-params", help=tip), names
     )
     rest = [name for name in names if name != reference]
-    picked = st.multiselect(
-        "Runs set against it", rest, default=rest[:1], max_selections=MOST, key="runs", bind="query-params",
-        help="The list goes by the first of them.",
-    )  # fmt: skip
-    return reference, [name for name in picked if name in rest][:MOST] or rest[:1]
+    picked = several(
+        "Runs set against it", rest, rest[:1], "runs", most=MOST, tip="The list goes by the first of them."
+    )
+    return reference, picked or rest[:1]
 
 
 def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], listing: Listing, current: str) -> None:
     """Everything about the example ``current``."""
-    rows = {name: _row(source, name, run, current) for name in (run.checkpoint, *others)}
-    stored = {name: source.store.read(row) for name, row in rows.items() if row is not None}
-    reference = stored[run.checkpoint]
-    gold = gold_or_none(source, reference)
+    stored = [row for name in (run.checkpoint, *others) if (row := _row(source, name, run, current)) is not None]
+    reference = cache.read(source, stored[0])
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(ZOOM)
     whole, _ = views.in_unit(reference, None, look.unit)
     start, notes = draw_view.draw_start(max(whole.weights.shape), look, current)
     compared = [
-        Compared(views.shown(amap, gold, look.unit, start, look.size), pd.Series(board.score(rows[name])))
-        for name, amap in stored.items()
+        Compared(cache.shown(source, row, look.unit, start, look.size), pd.Series(board.score(row)))
+        for row in stored
     ]
     pin, misfits = Pin.of_link(st.query_params.get("pin"), compared[0].shown.amap)
     draw_states.draw_notes([*notes, *misfits])
@@ -121,7 +119,7 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
         )  # fmt: skip
     draw_finding(compared)
     if gold is not None:
-        st.caption(" &emsp; ".join(draw_map.KEY))
+        draw_map.draw_key()
     draw_maps(compared, look.scale, top, pin)
     draw_scores.draw_all([(one.shown.amap.checkpoint, one.scores, _means(source, one, run)) for one in compared])
     draw_example.draw_table(tables)

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import cache, draw_list, draw_states, links
+from app import cache, draw_list, draw_states, links, palette
 from app.context import Context
+from app.draw_choice import several
 from app.draw_list import Run
 from app.export_job import ExportJob
 from app.export_worker import FORMATS
@@ -71,25 +72,17 @@ def draw_choice(maps: pd.DataFrame, examples: pd.DataFrame, run: Run) -> tuple[p
     checkpoints, directions = maps["checkpoint"].unique().tolist(), draw_list.directions(maps)
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         wanted = [
-            _several("Checkpoints", checkpoints, [run.checkpoint], "checkpoints", width=360),
-            _several("Directions", directions, [run.direction], "directions"),
+            several("Checkpoints", checkpoints, [run.checkpoint], "checkpoints", width=360),
+            several("Directions", directions, [run.direction], "directions", width=160),
         ]
         tip = "png and svg: the whole map, always in light colours, for print. csv: every cell, one a row."
-        formats = _several("Formats", list(FORMATS), ["png"], "formats", tip=tip)
+        formats = several("Formats", FORMATS, ["png"], "formats", width=220, tip=tip)
     place = {name: number for number, name in enumerate(examples["example_id"])}
     keep = maps["example_id"].isin(place) & (maps["normalisation"] == run.normalisation)
     keep &= maps["checkpoint"].isin(wanted[0]) & maps["direction"].isin(wanted[1])
     taken = maps[keep]
     order = taken["example_id"].map(place).sort_values(kind="stable").index
     return taken.loc[order], formats
-
-
-def _several(
-    label: str, options: list[str], default: list[str], key: str, *, width: int = 220, tip: str | None = None
-) -> list[str]:
-    """Several of the options, in their order. Not as pills: those render names of checkpoints as Markdown."""
-    found = st.multiselect(label, options, default=default, key=key, bind="query-params", width=width, help=tip)
-    return [name for name in options if name in found]
 
 
 def draw_summary(examples: pd.DataFrame, taken: pd.DataFrame, formats: list[str], *, similar: bool) -> None:
@@ -145,7 +138,7 @@ def draw_job(
     elif not rows or not formats:
         st.info("Choose at least one checkpoint, direction and format.")
     st.button(
-        "Make the zip", type="primary", icon=":material/folder_zip:", on_click=start, key="make zip",
+        "Make the zip", type=palette.main_button(), icon=":material/folder_zip:", on_click=start, key="make zip",
         disabled=running or not rows or not formats or len(rows) > MOST_MAPS,
     )  # fmt: skip
     if st.session_state.get("export busy"):

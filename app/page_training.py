@@ -9,6 +9,7 @@ import streamlit as st
 
 from app import cache, draw_curves, draw_single, draw_states, links, palette
 from app.context import Context
+from app.draw_choice import several
 from app.draw_list import directions, one_of
 from app.scores import gold_or_none
 from app.training_runs import (
@@ -46,7 +47,7 @@ def draw(context: Context) -> None:
     names, known = list(found), measures_of(curves)
     notes = links.note_misfits("training", {"runs": ["", *names], "measures": ["", *map(label, known)], "run": names})
     with st.sidebar:
-        picked = st.multiselect("Runs", names, default=names[:FIRST_SHOWN], key="runs", bind="query-params")
+        picked = several("Runs", names, names[:FIRST_SHOWN], "runs")
         measures = draw_measures(known)
         wanted = one_of(st.selectbox("Maps of", names, key="run", bind="query-params"), names)
     st.caption(
@@ -124,10 +125,7 @@ def label(measure: str) -> str:
 
 def draw_measures(known: list[str]) -> list[str]:
     """Which measures are drawn."""
-    chosen = st.multiselect(
-        "Measures", known, default=known[:FIRST_SHOWN], key="measures", bind="query-params", format_func=label
-    )
-    return [name for name in chosen if name in known]
+    return several("Measures", known, known[:FIRST_SHOWN], "measures", ours=MEASURES, named=label)
 
 
 def draw_all_curves(curves: dict[str, pd.DataFrame], measures: list[str], step: int | None) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import draw_single, draw_states, links, live
+from app import draw_single, draw_states, links, live, palette
 from app.context import Context
 from app.draw_list import DIRECTIONS, one_of
 from app.training_runs import settings_line
@@ -73,7 +73,7 @@ def draw_form(names: list[str]) -> tuple[str, str, str] | None:
         response = right.text_area("Response", RESPONSE, key="response", height=90, max_chars=live.MOST_LETTERS)
         with st.container(horizontal=True, vertical_alignment="bottom"):
             name = st.selectbox("Checkpoint", names, key="checkpoint", bind="query-params", width=260)
-            if st.form_submit_button("Show the map", type="primary", icon=":material/grid_on:"):
+            if st.form_submit_button("Show the map", type=palette.main_button(), icon=":material/grid_on:"):
                 links.put(pin=None, **{"from": None})
                 st.session_state[SUBMITTED] = (one_of(name, names), str(prompt or ""), str(response or ""))
         st.caption("Nothing leaves this machine: the text is neither sent nor saved, and is not part of the link.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
@@ -37,7 +38,7 @@ class Palette:
 
 LIGHT = Palette(
     background="#ffffff",
-    text="#1b2430",
+    text="#101721",
     faint="#d9e0e8",
     weights=("#f7fafd", "#d6e6f4", "#a6cde4", "#5fa6d1", "#2676b8", "#0b3f7d"),
     turn=0.783,
@@ -66,6 +67,11 @@ DARK = Palette(
 def on_weight(palette: Palette) -> tuple[str, str]:
     """Colours of letters on the colour of a weight: up to the palette's turn, and above it."""
     return ("#000000", "#ffffff") if palette is LIGHT else ("#ffffff", "#000000")
+
+
+def main_button() -> Literal["primary", "secondary"]:
+    """The kind of a page's main button: primary ones have white letters, too faint on the blue of the dark theme."""
+    return "primary" if current() is LIGHT else "secondary"
 
 
 def current() -> Palette:

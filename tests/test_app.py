@@ -112,7 +112,7 @@ def test_a_link_that_names_a_second_checkpoint_leads_to_the_page_that_compares(p
     query = {"compare": "dskd-cma", "checkpoint": "dskd-cma-ga", "example": "example-002"}
     test = page("--maps", store[0], "--gold", store[1], **query)
     assert not test.exception and test.selectbox(key="reference").value == "dskd-cma-ga"
-    assert test.multiselect(key="runs").value == ["dskd-cma"] and "example-002   ·" in shown(test)
+    assert test.pills(key="runs").value == ["dskd-cma"] and "example-002   ·" in shown(test)
 
 
 def test_a_long_map_is_shown_in_windows_whose_start_is_in_the_link(page, tmp_path):

@@ -116,7 +116,7 @@ def test_charts_follow_the_theme_of_the_system(chrome, address):
     ground = page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor")
     assert ground == "rgb(16, 22, 31)"  # palette.DARK.background
     drawn = page.locator("[data-testid='stVegaLiteChart'] svg").first.evaluate("svg => svg.outerHTML")
-    assert "#e6ebf2" in drawn and "#1b2430" not in drawn  # letters of the dark theme, none of the light one
+    assert "#e6ebf2" in drawn and "#101721" not in drawn  # letters of the dark theme, none of the light one
     page.close()
 
 

@@ -58,7 +58,7 @@ def test_more_runs_each_with_a_difference(page, tmp_path):
     names = ("a", "b", "c")
     app_maps.make_store(tmp_path / "maps", app_maps.example_texts(3), checkpoints=names)
     test = page("--maps", tmp_path / "maps", reference="b")
-    test.multiselect(key="runs").set_value(["c", "a"]).run()
+    test.pills(key="runs").set_value(["c", "a"]).run()
     assert not test.exception and len(charts(test)) == 5
     assert [json.loads(spec)["title"]["text"] for spec in charts(test)][2::2] == ["c − b", "a − b"]
 
