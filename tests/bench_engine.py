@@ -26,6 +26,7 @@ from torch import Tensor
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from probe.attention import CrossModelAttention, measure_sigmas
+from probe.distillation.activations import fuse_activations
 from probe.distillation.dataset import SideBatch
 from probe.distillation.fused_head import TeacherSummary, teacher_summary
 from probe.distillation.losses import PairedStates, dskd_cma
@@ -183,6 +184,7 @@ def run_ours(lengths: tuple[tuple[int, int], ...], folder: Path, cache: str = "s
     """Our step. `cache`: "summary" (states and their s2t summary, as from the second epoch on), "states", or "none"."""
     padded, teacher_batch = sides(lengths, folder)
     student, attention = padded.model, build_attention()
+    fuse_activations(student)
     student_side = side_batch(padded.input_ids, padded.labels, padded.attention_mask)
     teacher_side = side_batch(*teacher_batch)
     cached = load_file(folder / "teacher.safetensors")

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from probe.distillation import unpadded
+from probe.distillation.activations import SPELT_OUT, fuse_activations
 from probe.distillation.dataset import SideBatch
 from probe.distillation.unpadded import even_groups, response_states
 from tests import tiny
@@ -109,3 +110,26 @@ def test_groups_end_where_padding_costs_more_than_a_call(monkeypatch):
     assert even_groups([20, 50, 45, 14, 45]) == [[1, 2, 4], [0, 3]]
     assert even_groups([20, 50, 44, 45]) == [[1, 3], [2], [0]]
     assert even_groups([7]) == [[0]]
+
+
+def test_activations_in_one_pass_give_the_same_states_and_gradients():
+    model, side = tiny.model("gpt2", VOCAB, width=16).double(), batch()
+    parameters, before = list(model.base_model.parameters()), dict(model.state_dict())
+    want = padded_states(model, side)
+    gradients = torch.autograd.grad(want.square().sum(), parameters)
+    assert fuse_activations(model) == len(model.transformer.h) and fuse_activations(model) == 0
+    assert model.state_dict().keys() == before.keys() and model.config.activation_function == "gelu_new"
+    found = padded_states(model, side)
+    torch.testing.assert_close(found, want)
+    for one, other in zip(torch.autograd.grad(found.square().sum(), parameters), gradients, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize("kind", SPELT_OUT)
+def test_an_activation_that_is_replaced_is_of_the_formula(kind):
+    x = torch.linspace(-6, 6, 1001, dtype=torch.double)
+    torch.testing.assert_close(torch.nn.functional.gelu(x, approximate="tanh"), kind()(x))
+
+
+def test_other_activations_stay():
+    assert fuse_activations(tiny.model("llama", VOCAB, width=16)) == 0

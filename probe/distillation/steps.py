@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from probe.attention import Normalisation
 from probe.config import TrainConfig
+from probe.distillation.activations import fuse_activations
 from probe.distillation.dataset import SideBatch, paired_batch, side_batch, whole_of
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.loss_terms import LossTerms, PairedStates, Whole
@@ -49,6 +50,7 @@ def step_loss(
 
     It is divided by the targets of ``whole``, of which the pairs are a part; without it they are the whole.
     """
+    fuse_activations(trained.student)
 
     def student_alone(pairs: Sequence[PairedTokens], whole: Whole | None = None) -> LossTerms:
         head = trained.student.get_output_embeddings()  # type: ignore[operator]
