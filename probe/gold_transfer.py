@@ -184,6 +184,6 @@ def beginning_of(golds: Iterable[Gold]) -> tuple[Begin, int, int]:
 def _begins(gold: Gold, begin: Begin) -> tuple[list[int], list[int]] | None:
     """Where the tokens of both sides begin; None where they cannot be placed."""
     student, teacher = (places(gold.text, tokens, begin=begin) for tokens in (gold.student_tokens, gold.teacher_tokens))
-    if student is None or teacher is None:
+    if not student or not teacher:
         return None
     return [place.begin for place in student], [place.begin for place in teacher]
