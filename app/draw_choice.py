@@ -9,7 +9,7 @@ import streamlit as st
 
 SHORT = 12  # options that are shown at once
 # Pills render their labels as Markdown; these are names in which Markdown finds nothing, and most names are so.
-TAME = re.compile(r"[A-Za-z0-9]+(?:(?:[-_/ ]|, |(?<=[0-9])\.(?=[0-9]))[A-Za-z0-9]+)*")
+TAME = re.compile(r"(?!.*www\.)[A-Za-z0-9]+(?:(?:[-_/. ]|, )[A-Za-z0-9]+)*", re.IGNORECASE | re.ASCII)
 
 
 def several(
