@@ -7,18 +7,20 @@ kept by functools, which asks for a hash of its arguments and no more.
 from __future__ import annotations
 
 import functools
+import weakref
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reports
+from app import reports, view
 from app.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
-from app.scores import SCORES, ScoreBoard
+from app.scores import SCORES, ScoreBoard, gold_or_none
 from app.source import Source, digest_of
+from app.view import Shown
 from probe import attention_map, gold
-from probe.attention_map import MapStore
+from probe.attention_map import AttentionMap, MapStore
 from probe.files import MANIFEST, sha256_of
 from probe.gold import Gold
 from probe.metrics import MapMetric, gold_hash
@@ -125,6 +127,28 @@ def _distances(_source: Source, digest: str, run: Run, _first: np.ndarray, _seco
     read = _source.store.read
     pairs = zip(_first.tolist(), _second.tolist(), strict=True)
     return np.array([map_distance(read(one), read(two)) for one, two in pairs])
+
+
+# Maps that some visitor has on screen: whoever looks at the same one shares it, and it goes when the last one leaves.
+_READ: weakref.WeakValueDictionary[tuple[object, ...], AttentionMap] = weakref.WeakValueDictionary()
+_SHOWN: weakref.WeakValueDictionary[tuple[object, ...], Shown] = weakref.WeakValueDictionary()
+
+
+def read(source: Source, row: int) -> AttentionMap:
+    """A map of the store. Not to be changed."""
+    key = (source.store_digest, row)
+    if (amap := _READ.get(key)) is None:
+        amap = _READ[key] = source.store.read(row)
+    return amap
+
+
+def shown(source: Source, row: int, unit: str, start: int, size: int) -> Shown:
+    """A map of the store as it is on screen, with its gold if that fits; see :func:`app.view.shown`."""
+    key = (source.digest, row, unit, start, size)
+    if (found := _SHOWN.get(key)) is None:
+        amap = read(source, row)
+        found = _SHOWN[key] = view.shown(amap, gold_or_none(source, amap), unit, start, size)
+    return found
 
 
 @st.cache_data(max_entries=64, show_spinner=False)

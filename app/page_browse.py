@@ -107,7 +107,7 @@ def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: d
         draw_example.draw_downloads([Picture(shown, top, title)], file_stem(amap))
     means = cache.means(source, run.checkpoint, run.direction, run.normalisation)
     draw_scores.draw_scores(pd.Series(scores), means, "mean")
-    if gold is not None:
+    if shown.gold is not None:
         draw_map.draw_key()
     draw_body(shown, amap, run, look, top, pin, scores)
     draw_scores.draw_all([(amap.checkpoint, pd.Series(scores), means)])

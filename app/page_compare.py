@@ -103,8 +103,7 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
     whole, _ = views.in_unit(reference, None, look.unit)
     start, notes = draw_view.draw_start(max(whole.weights.shape), look, current)
     compared = [
-        Compared(cache.shown(source, row, look.unit, start, look.size), pd.Series(board.score(row)))
-        for row in stored
+        Compared(cache.shown(source, row, look.unit, start, look.size), pd.Series(board.score(row))) for row in stored
     ]
     pin, misfits = Pin.of_link(st.query_params.get("pin"), compared[0].shown.amap)
     draw_states.draw_notes([*notes, *misfits])
@@ -118,7 +117,7 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
             "browse", "Browse it", example=current, checkpoint=run.checkpoint, direction=run.direction
         )  # fmt: skip
     draw_finding(compared)
-    if gold is not None:
+    if compared[0].shown.gold is not None:
         draw_map.draw_key()
     draw_maps(compared, look.scale, top, pin)
     draw_scores.draw_all([(one.shown.amap.checkpoint, one.scores, _means(source, one, run)) for one in compared])
