@@ -25,12 +25,14 @@ from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold import Gold
 from probe.metrics import score_map
 from probe.plotting.labels import readable
+from probe.report_text import COLUMNS
 from probe.scoring import Report
 
 EXTREMES = 3  # best and worst examples that are shown
 SIDE_BY_SIDE = 2  # checkpoints whose maps of an example are shown
 MOST_TOKENS = 32  # a side of a shown map
 FEW = 10  # an example with fewer scored positions is no best or worst one
+SCORES = {**COLUMNS, "gold_mass_sure": "mass sure", "gold_mass_possible": "mass possible"}
 PACKAGES = ("numpy", "pandas", "matplotlib", "seaborn", "jinja2")
 
 
@@ -58,7 +60,7 @@ def write_html(
         report_key_query.key_query_part(report, key_query),
         Part("How these numbers were made", "", read, folded=signatures),
     ]
-    page = render(findings.headline(report), _lead(report), parts, report.notes)
+    page = render(findings.headline(report), _lead(report, args.resamples), parts, report.notes)
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
@@ -93,11 +95,12 @@ BEST_WORST = (
 )
 
 
-def _lead(report: Report) -> str:
+def _lead(report: Report, resamples: int) -> str:
     runs = report.runs
     examples, positions = (int(runs[name].max()) for name in ("n_examples", "n_positions"))
     return (
-        f"{examples} examples, up to {positions:,} positions with gold a direction. Intervals: 95 % BCa over examples"
+        f"{examples} examples, up to {positions:,} positions with gold a direction. "
+        f"Intervals: 95 % BCa over examples, {resamples:,} resamples."
     )
 
 
@@ -116,7 +119,7 @@ def _comparison_part(report: Report) -> Part:
 def _comparisons(frame: pd.DataFrame, caption: str) -> Table:
     heads = ("pair", "direction", "score", "difference", "p bootstrap", "p permutation", "p Holm")
     rows = [
-        (f"{row['first']} − {row['second']}", row["direction"], row["score"].replace("_", " "),
+        (f"{row['first']} − {row['second']}", row["direction"], SCORES.get(row["score"], row["score"]),
          f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]",
          *(f"{row[name]:.4f}" for name in ("p_bootstrap", "p_permutation", "p_holm")))
         for _, row in frame.iterrows()

@@ -20,8 +20,8 @@ CEILING = "baseline:position-free is the ceiling: the most that any map could re
 EXTRACTIONS = (
     "The same maps, links taken in each way. argmax: the heaviest cell of each position; mutual: of its row and its "
     "column; both-directions: above the threshold in the t2s and in the s2t map; itermax: mutual, then once more among "
-    "what is left; threshold: above it. The first has a link for every position, right or wrong; the others may say "
-    "nothing, and are more precise."
+    "what is left; threshold: above it. argmax has a link for every position, right or wrong; mutual only where both "
+    "sides agree."
 )
 
 
