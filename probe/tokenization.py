@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +18,7 @@ from probe.spans import Span, byte_offsets
 
 __all__ = ["PairTokenizer", "PairedTokens", "TokenizedSide", "tokenizer_fingerprint"]
 
+TEXTS_A_TASK = 16  # a few milliseconds of a thread's work
 SHORTEST = 8  # smallest max_length: a begin token, some prompt, and one character of four byte tokens
 
 
@@ -81,11 +85,30 @@ class PairTokenizer:
         for example, text in zip(examples, texts, strict=True):
             _check_unicode(example, text)
         pairs = []
-        encoded = zip(self._student.encode(texts), self._teacher.encode(texts), strict=True)
-        for example, (student, teacher) in zip(examples, encoded, strict=True):
+        for example, (student, teacher) in zip(examples, self._encoded(texts), strict=True):
             pair = self._pair(example, example.prompt, example.output, student, teacher)
             pairs.append(pair if self._fits(pair) else self._shorten(pair, example))
         return pairs
+
+    def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[Encoding, Encoding]]:
+        """Both sides' encodings of each text, made ahead by as many threads as there are cores for them.
+
+        Encoding needs no interpreter lock, so it runs beside what the caller does with the last ones. The tokenizers'
+        own threads would outlive the call, and could not be forked.
+        """
+        sides, cores = (self._student, self._teacher), usable_cores()
+        if cores == 1 or len(texts) <= TEXTS_A_TASK:
+            yield from zip(*(side.encode(texts) for side in sides), strict=True)
+            return
+        waiting: deque[list[Future[list[Encoding]]]] = deque()
+        with ThreadPoolExecutor(cores) as pool:
+            for start in range(0, len(texts), TEXTS_A_TASK):
+                part = texts[start : start + TEXTS_A_TASK]
+                waiting.append([pool.submit(side.encode, part) for side in sides])
+                if len(waiting) > cores:
+                    yield from zip(*(task.result() for task in waiting.popleft()), strict=True)
+            while waiting:
+                yield from zip(*(task.result() for task in waiting.popleft()), strict=True)
 
     def _pair(
         self, example: Example, prompt: str, text: str, student: Encoding, teacher: Encoding, *, cut: bool = False
@@ -150,6 +173,11 @@ class PairTokenizer:
             if first == len(pair.prompt) or max(shorter.student.start, shorter.teacher.start) < budget:
                 return replace(shorter, truncated=True)
             first += 1
+
+
+def usable_cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _check_unicode(example: Example, text: str) -> None:

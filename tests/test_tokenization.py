@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import threading
 import unicodedata
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from probe import tokenization
 from probe.data import Example
 from probe.display import byte_alphabet, display_bytes, display_text, read_back, vocabulary_displays
 from probe.errors import DamagedError, DataError, UsageError
@@ -391,3 +393,19 @@ def test_post_processors_inside_a_sequence_are_untrimmed_too() -> None:
     tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=True), template])
     found = pair("a", " the", student=tokenizer).student
     assert shown(found)[0] == ("␣the", 0, 4) and found.start == 1
+
+
+# Many texts at once
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_many_texts_are_encoded_like_each_alone_on_any_number_of_cores(count: int, monkeypatch) -> None:
+    monkeypatch.setattr(tokenization, "usable_cores", lambda: count)
+    monkeypatch.setattr(tokenization, "TEXTS_A_TASK", 3)
+    outputs = ["sat on the mat ☃", "e\u0301", "cat"]
+    examples = [Example(f"n{i}", "the cat " * (i % 5), (outputs[i % 3],)) for i in range(40)]
+    pairer = PairTokenizer(BYTES, BY_NAME["metaspace bpe"].tokenizer, max_length=12)
+    encoded = pairer.encode(examples)
+    assert encoded == [pairer.encode([example])[0] for example in examples]
+    assert any(one.truncated for one in encoded) and not all(one.truncated for one in encoded)
+    assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name], "left behind, unfit to fork"
