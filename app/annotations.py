@@ -121,12 +121,16 @@ class Annotations:
         return saved
 
     def annotators(self) -> list[str]:
-        """Names under which something is saved."""
+        """Names under which something is saved; whose first file cannot be read is passed over."""
         if not self.folder.is_dir():
             return []
         folders = sorted(path for path in self.folder.iterdir() if path.is_dir() and not path.is_symlink())
         firsts = (next(iter(sorted(folder.glob("*.jsonl"))), None) for folder in folders)
-        return [_read(first).gold.annotator for first in firsts if first is not None]
+        names = []
+        for first in firsts:
+            with contextlib.suppress(DataError):
+                names += [_read(first).gold.annotator] if first is not None else []
+        return names
 
     def all_of(self, annotator: str) -> dict[str, Gold]:
         """All gold of one annotator by example id."""
@@ -167,6 +171,7 @@ def _tokens(gold: Gold) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
 def _read(path: Path, example_id: str | None = None) -> Saved:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(record, ensure_ascii=False).encode()  # halves of characters, which no page can show, raise here
         gold = gold_from_record(record, str(path))
         disputed = tuple(_dispute(*fields) for fields in record["disputed"])
         saved = Saved(gold, int(record["version"]), disputed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,15 +20,17 @@ if TYPE_CHECKING:
 
 MOST_LETTERS = 4_000  # of prompt and response each
 MOST_TOKENS = 512  # a side, as in training; what is longer is cut at one byte for both sides
+HALF = re.compile("[\ud800-\udfff]")  # stands for a byte of a file's name that is no UTF-8; no page can send it
 _ONE_AT_A_TIME = threading.Lock()
 
 
 def checkpoint_names(folder: Path) -> list[str]:
-    """Checkpoints with projectors that lie in the folder itself; links that lead elsewhere are passed over."""
+    """Checkpoints with projectors in the folder itself; links that lead elsewhere and names that are no text go by."""
     if not folder.is_dir():
         return []
     inside = (path for path in sorted(folder.iterdir()) if path.resolve().parent == folder.resolve())
-    return [path.name for path in inside if (path / MANIFEST).is_file() and (path / "projectors.safetensors").is_file()]
+    names = (path for path in inside if not HALF.search(path.name))
+    return [path.name for path in names if (path / MANIFEST).is_file() and (path / "projectors.safetensors").is_file()]
 
 
 def maps_of(folder: Path, name: str, prompt: str, response: str) -> tuple[dict[str, AttentionMap], Gold]:

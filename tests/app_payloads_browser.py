@@ -15,6 +15,7 @@ from urllib.parse import urlencode
 from tests import browser
 from tests.app_payloads_rooms import NAME, Room, file_name
 
+SLOW = 300_000  # ms; a room has many runs to score
 OURS = re.compile(r"(https?|wss?)://localhost:|data:|blob:")
 # What a text would have become if it were markup, script, formula or icon; our own pages have none of these.
 LIVE = """() => {
@@ -84,7 +85,7 @@ def check_room(page: Any, address: str, room: Room, *, typed: bool) -> int:
     count = 0
     for name, query, seen in views(room):
         page.goto(f"{address}/{name}?{urlencode(query, doseq=True)}", wait_until="commit")
-        page.get_by_text("Provenance").wait_for()
+        page.get_by_text("Provenance").wait_for(timeout=SLOW)
         check_quiet(page, (name, room.tokens[0][:80]), seen)
         rest_on_everything(page)
         check_quiet(page, (name, "after hovering", room.tokens[0][:80]), seen)
@@ -117,7 +118,7 @@ def check_typed(page: Any, address: str, room: Room) -> None:
     page.get_by_role("textbox", name="Response").fill(text)
     page.get_by_role("textbox", name="Prompt").fill(text)
     page.get_by_role("button", name="Show the map").click()
-    page.get_by_text("Provenance").wait_for()
+    page.get_by_text("Provenance").wait_for(timeout=SLOW)
     check_quiet(page, ("try_text", room.tokens[0][:80]), [])
 
 
