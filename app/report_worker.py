@@ -28,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Make the report, behind everything that a visitor waits for."""
-    os.nice(5)
+    os.nice(10)
     report = scoring.build_report([MapStore.open(args.maps)], read_gold(args.gold))
     if digest_of(args.maps / MANIFEST) + digest_of(args.gold) != args.digest:
         raise UsageError("the maps or the gold are no longer those that the page has opened. Reload the page.")

@@ -9,6 +9,7 @@ import numpy as np
 
 from app import kept
 from app.source import Source
+from app.turns import PAGES
 from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.gold import Gold, check_gold
@@ -28,6 +29,7 @@ SCORES = {
 }
 
 SMALL, MOMENT = 2_000, 3.0  # maps, and seconds that a page waits for them (1.2 s at 0.6 ms a map, November 2026)
+YIELD = 0.02  # seconds that the next map waits while a page is being made
 
 
 class ScoreBoard:
@@ -78,6 +80,8 @@ class ScoreBoard:
         fresh = False
         for row in range(len(self.values)):
             if not self._done[row]:
+                if PAGES.busy:
+                    time.sleep(YIELD)
                 self._score(row)
                 fresh = True
         if fresh and self._place is not None and self.problem is None:

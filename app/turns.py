@@ -17,7 +17,7 @@ class Turns:
     """So many places, given to those who wait for one in the order in which they came."""
 
     def __init__(self, places: int) -> None:
-        self._free = places
+        self._places = self._free = places
         self._waiting: collections.deque[threading.Event] = collections.deque()
         self._lock = threading.Lock()
         self._mine = threading.local()  # whether this thread has a place
@@ -39,6 +39,11 @@ class Turns:
             yield
         finally:
             self._mine.place = had_place and self._take(LONGEST)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a page is being made: work in the background lets it go first."""
+        return self._free < self._places
 
     def _leave(self) -> bool:
         had_place, self._mine.place = getattr(self._mine, "place", False), False
