@@ -22,18 +22,21 @@ from tests.bench_dashboard import dashboard
 from tests.bench_extraction import extract_process, extraction
 from tests.bench_frame import Row, skipped
 from tests.bench_pages import demo, export
-from tests.bench_report import report
+from tests.bench_report import intervals, report
 from tests.bench_steps import steps
 from tests.bench_store import map_store, scoring
+from tests.bench_tokenization import tokenization
 
 MEASUREMENTS: Mapping[str, Callable[[bool], Iterator[Row]]] = {
     "extraction": extraction,
     "extract": extract_process,
+    "tokenization": tokenization,
     "step": steps,
     "curves": curves,
     "store": map_store,
     "export": export,
     "report": report,
+    "intervals": intervals,
     "demo": demo,
     "dashboard": dashboard,
     "scoring": scoring,

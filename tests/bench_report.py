@@ -1,8 +1,9 @@
-"""The alignment report of two checkpoints on hundreds of examples: CSV files, figures and report.html."""
+"""The alignment report of two checkpoints on hundreds of examples, and the intervals of a thousand maps' scores."""
 
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +33,47 @@ def make_room(folder: str, count: int) -> None:
     from tests import app_maps
 
     write_gold(Path(folder) / "gold.jsonl", app_maps.make_store(Path(folder) / "maps", app_maps.example_texts(count)))
+
+
+def intervals(quick: bool) -> Iterator[Row]:
+    """All BCa intervals that a report's row has, at the resamples that it draws."""
+    maps = 20 if quick else 1000
+    found = in_child(interval_seconds, maps=maps)
+    how = (
+        f"runs_frame: {found['scores']} scores of {found['maps']} maps ({found['positions']:,} positions), each with "
+        f"its BCa interval of {found['resamples']:,} resamples; one score alone {found['one']:.2f} s; 1 thread, CPU"
+    )
+    yield below(f"intervals of {maps:,} maps", found["seconds"], 2, how, " s")
+
+
+def interval_seconds(maps: int) -> dict[str, float]:
+    """Seconds of a report's row for a checkpoint with ``maps`` maps: eight scored ones, under many names."""
+    from dataclasses import replace
+
+    from probe.attention_map import MapStore
+    from probe.metrics import MapMetric
+    from probe.runs import runs_frame, split_runs
+    from probe.scoring import score_stores
+    from probe.statistics import RESAMPLES, bca_interval
+    from probe.tables import examples_frame, tokens_frame
+    from tests.bench_frame import cpu_seconds
+    from tests.bench_store import make_store
+
+    with tempfile.TemporaryDirectory() as folder:
+        golds = make_store(folder, 16)
+        found = list(score_stores([MapStore.open(Path(folder) / "maps")], golds, MapMetric()))
+    one_way = [one for one in found if (one.checkpoint, one.direction) == ("dskd-cma", "t2s")]
+    corpus = [replace(one_way[i % len(one_way)], example_id=f"map-{i}") for i in range(maps)]
+    (run,) = split_runs(tokens_frame(corpus), examples_frame(corpus))
+    start = time.process_time()
+    row = runs_frame([run])
+    seconds = time.process_time() - start
+    counts = run.counts("top1_sure")
+    return {
+        "seconds": seconds,
+        "one": cpu_seconds(lambda: bca_interval(counts), 3),
+        "scores": sum(str(name).endswith("_low") for name in row.columns),
+        "maps": maps,
+        "positions": len(run.tokens),
+        "resamples": RESAMPLES,
+    }

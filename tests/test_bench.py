@@ -9,7 +9,16 @@ from typing import Any
 import pytest
 import torch
 
-from tests import bench, bench_curves, bench_extraction, bench_models, bench_steps, bench_store
+from tests import (
+    bench,
+    bench_curves,
+    bench_extraction,
+    bench_models,
+    bench_report,
+    bench_steps,
+    bench_store,
+    bench_tokenization,
+)
 from tests.bench_frame import Row, at_least, below, command, in_child, skipped
 from tests.bench_texts import dolly_like
 
@@ -22,7 +31,8 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return json.loads(json.dumps(function(**json.loads(json.dumps(arguments)))))
 
     threads = torch.get_num_threads()
-    for module in (bench_curves, bench_extraction, bench_models, bench_steps, bench_store):
+    children = bench_curves, bench_extraction, bench_models, bench_report, bench_steps, bench_store, bench_tokenization
+    for module in children:
         monkeypatch.setattr(module, "in_child", call)
     yield
     torch.set_num_threads(threads)
@@ -78,6 +88,17 @@ def test_extraction_and_the_dense_pass_make_the_same_maps(in_this_process):
     assert rows[1].reached, rows[1]
 
 
+def test_tokenization_is_timed_both_ways_and_within_an_extraction(in_this_process):
+    rows = bench.measure("tokenization", quick=True)
+    assert [row.target for row in rows] == ["≥ 1.3", "< 50 %"]
+    assert 0 < float(rows[1].measured.split()[0]) < 100, rows[1]
+
+
+def test_all_intervals_of_a_row_are_timed(in_this_process):
+    (row,) = bench.measure("intervals", quick=True)
+    assert row.point == "intervals of 20 maps" and "scores of 20 maps" in row.how and "10,000 resamples" in row.how
+
+
 def test_the_table_and_its_json_have_all_rows(tmp_path, capsys, monkeypatch, in_this_process):
     def broken(quick):
         yield below("first", 1, 2, "by hand")
@@ -94,7 +115,8 @@ def test_the_table_and_its_json_have_all_rows(tmp_path, capsys, monkeypatch, in_
 
 def test_every_point_of_the_list_is_measured():
     assert list(bench.MEASUREMENTS) == [
-        "extraction", "extract", "step", "curves", "store", "export", "report", "demo", "dashboard", "scoring",
+        "extraction", "extract", "tokenization", "step", "curves", "store", "export", "report", "intervals", "demo",
+        "dashboard", "scoring",
     ]  # fmt: skip
 
 
