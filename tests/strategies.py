@@ -1,15 +1,18 @@
-"""Hypothesis strategies: texts that break token spans, examples, weights with gold; and how many a property gets."""
+"""Hypothesis strategies: texts that break token spans, examples, maps, weights with gold; how many a property gets."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
+from probe.attention_map import AttentionMap
 from probe.data import Example
+from probe.gold import Gold
+from tests.aligned import axis, make_gold, make_map
 
 WORDS = (
     *("the", "cat", " the", "Hello", "world", "x", "12345", "3.14", "snake_case", "camelCase", "a", "don't"),
@@ -101,3 +104,37 @@ def problems(*, kinds: tuple[str, ...] = WEIGHT_KINDS, most: int = 8) -> st.Sear
     """Weights of the given kinds with up to ``most`` rows and columns; five draws each, so that thousands are cheap."""
     sizes = st.integers(1, most)
     return st.builds(_problem, sizes, sizes, st.sampled_from(kinds), st.sampled_from((0.0, 0.1, 0.3, 0.7, 1.0)), SEEDS)
+
+
+# Strategies that composites draw from are made once: making and checking them costs as much as drawing.
+SHORT_TEXTS, DIRECTIONS = texts(max_parts=4), st.sampled_from(("t2s", "s2t"))
+SHAPES = st.tuples(st.sampled_from((1, 8, 40)), st.sampled_from((1, 12)), st.sampled_from((0, 1e-9, 100)))
+PLACES = st.lists(st.integers(0, 2**16), max_size=8)  # anywhere in a text or span, after division by its size
+LINKS = st.lists(st.tuples(st.integers(0, 2**16), st.integers(0, 2**16), st.booleans()), max_size=12)
+
+
+def pieces_at(text: str, places: list[int]) -> list[str]:
+    cuts = sorted({0, len(text), *(place % (len(text) + 1) for place in places)})
+    return [text[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+
+
+@st.composite
+def maps(draw: st.DrawFn, *, direction: str | None = None) -> AttentionMap:
+    """A map of a random text cut at random; weights random, all tied, one-hot or full of ties."""
+    text = draw(SHORT_TEXTS)
+    student, teacher = (axis(text, pieces_at(text, draw(PLACES))) for _ in range(2))
+    way = direction or draw(DIRECTIONS)
+    power, digits, added = draw(SHAPES)
+    raw = np.random.default_rng(draw(SEEDS)).random((len(student), len(teacher))) ** power
+    raw = np.round(raw, digits) + added
+    sums = raw.sum(axis=1 if way == "t2s" else 0, keepdims=True)
+    weights = np.where(sums > 0, raw / np.where(sums > 0, sums, 1), 1 / raw.shape[1 if way == "t2s" else 0])
+    return make_map(student, teacher, weights, text=text, direction=way)
+
+
+@st.composite
+def golds(draw: st.DrawFn, amap: AttentionMap) -> Gold:
+    """Gold with random links on the map's tokens."""
+    n, m = len(amap.student), len(amap.teacher)
+    links = {(i % n, j % m): sure for i, j, sure in draw(LINKS)}
+    return replace(make_gold(amap), sure=frozenset(one for one in links if links[one]), possible=frozenset(links))
