@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,10 @@ from probe.attention_map import AttentionMap, Direction
 from probe.data import Example, read_examples
 from probe.errors import DataError
 from probe.gold import Gold, check_gold, read_gold
+from probe.link_extractions import WAYS
 from probe.metrics import LinkCounts, MapMetric, gold_hash
 from probe.report_text import aligned, records
-from probe.tables import SCHEMA_VERSION, write_csv
+from probe.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
 
 if TYPE_CHECKING:
     from probe.embedding_maps import NormalisationKind
@@ -30,7 +31,6 @@ EXAMPLES = """
   python -m analysis.sensitivity --checkpoint checkpoints/dskd-cma --data analysis/gold/probe_set.jsonl \\
       --gold analysis/gold/gold.jsonl --out out/sensitivity"""
 SCORES = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "entropy")  # means over positions
-LINK_SCORES = ("precision", "recall", "f1", "aer")
 SHOWN = ("top1_possible", "gold_mass_possible", "f1")  # in the table and the figure
 
 
@@ -58,7 +58,7 @@ FACTORS: dict[str, tuple[str, tuple[Setting, ...]]] = {
     "batch size, frozen": ("batch_size", tuple(replace(BASE, batch_size=size) for size in (8, 1, 32))),
     "batch size, batch": ("batch_size", tuple(replace(PUBLISHED, batch_size=size) for size in (8, 1, 32))),
     "direction": ("direction", (BASE, replace(BASE, direction="s2t"))),
-    "links": ("links", tuple(replace(BASE, links=method) for method in get_args(LinkMethod))),
+    "links": ("links", tuple(replace(BASE, links=method) for method in WAYS)),
 }
 
 

@@ -14,7 +14,9 @@ from probe import cli
 from probe.alignment import span_gold, write_gold
 from probe.data import read_examples
 from probe.extraction import Extractor
-from probe.metrics import score_map
+from probe.gold import read_gold
+from probe.link_extractions import WAYS, extractions
+from probe.metrics import LinkCounts, MapMetric, score_map
 from tests import tiny
 
 
@@ -79,12 +81,28 @@ def test_a_scale_never_changes_which_cell_is_heaviest(frame):
 
 
 def test_the_base_is_what_probe_score_says(room, frame):
-    from probe.gold import read_gold
-
     golds = read_gold(room / "gold.jsonl")
     maps = list(Extractor.load([room / "cma"]).maps(read_examples(room / "data.jsonl"), direction="t2s"))
     rows = np.concatenate([score_map(a, golds[a.example_id]).positions.top1_possible for a in maps])
     assert frame["top1_possible"].iloc[0] == pytest.approx(np.nanmean(rows))
+
+
+def test_link_scores_are_those_of_the_extractions_table(room, frame):
+    golds = read_gold(room / "gold.jsonl")
+    maps = {
+        (amap.example_id, amap.direction): amap
+        for direction in ("t2s", "s2t")
+        for amap in Extractor.load([room / "cma"]).maps(read_examples(room / "data.jsonl"), direction=direction)
+    }
+    sums = dict.fromkeys(WAYS, LinkCounts())
+    for name, gold in golds.items():
+        pair = maps[name, "t2s"], maps[name, "s2t"]
+        for found in extractions(pair[0], gold, MapMetric(), other=pair[1], digest="x"):
+            sums[found.links] += found.counts
+    rows = frame[frame["factor"] == "links"].set_index("value")
+    for way, counts in sums.items():
+        assert (rows.loc[way, "precision"], rows.loc[way, "aer"]) == pytest.approx((counts.precision, counts.aer))
+        assert counts.predicted > 0 and rows.loc[way, "f1"] == pytest.approx(counts.f1)
 
 
 def test_table_json_and_figure(room, capsys):
