@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 
 from probe import cli
-from probe.errors import UsageError
+from probe.errors import DataError, UsageError
 from probe.gold import gold_format, read_on_texts
 from probe.gold_record import Gold
 from probe.gold_sources import (
@@ -30,7 +31,9 @@ def add_texts(parser: argparse.ArgumentParser) -> None:
 
 def add_two(parser: argparse.ArgumentParser) -> None:
     """The gold of two annotators, and ``--texts``."""
-    parser.add_argument("first", metavar="A", type=Path, help="gold of the first annotator, the reference")
+    parser.add_argument(
+        "first", metavar="A", type=Path, help="gold of the first annotator: a file, or her folder of the dashboard"
+    )
     parser.add_argument("second", metavar="B", type=Path, help="gold of the second annotator, on the same tokens")
     add_texts(parser)
 
@@ -38,10 +41,24 @@ def add_two(parser: argparse.ArgumentParser) -> None:
 def read_two(args: argparse.Namespace) -> tuple[dict[str, Gold], dict[str, Gold]]:
     """The gold of both annotators. Raises UsageError where both are one file."""
     if args.first.resolve() == args.second.resolve():
-        raise UsageError(f"A and B are the same file, {args.first}. Give the gold of two annotators.")
+        raise UsageError(f"A and B are the same, {args.first}. Give the gold of two annotators.")
     texts = read_texts(args.texts) if args.texts else None
-    first, second = (read_on_texts(path, gold_format(path), texts) for path in (args.first, args.second))
-    return first, second
+    return _read_annotator(args.first, texts), _read_annotator(args.second, texts)
+
+
+def _read_annotator(path: Path, texts: Mapping[str, Gold] | None) -> dict[str, Gold]:
+    """The gold of a file, or of all JSONL files of a folder, as the dashboard keeps them: one an example."""
+    if not path.is_dir():
+        return read_on_texts(path, gold_format(path), texts)
+    golds: dict[str, Gold] = {}
+    for file in sorted(path.glob("*.jsonl")):
+        found = read_on_texts(file, "jsonl", texts)
+        if twice := sorted(golds.keys() & found.keys()):
+            raise DataError(f"{file}: the id {twice[0]!r} is in another file of {path} too. Keep one.")
+        golds |= found
+    if not golds:
+        raise DataError(f"{path}: no *.jsonl in it; wanted gold, or the folder of one annotator of the dashboard.")
+    return golds
 
 
 def add_tokens(parser: argparse.ArgumentParser) -> None:
@@ -79,9 +96,9 @@ def tokens_of(args: argparse.Namespace) -> TokenSource:
 
 
 def refuse_out(out: Path, *inputs: Path | None) -> None:
-    """Raise UsageError where ``out`` is a directory or one of the files that are read."""
+    """Raise UsageError where ``out`` is a directory, one of the files that are read, or in a folder that is read."""
     if out.is_dir():
         raise UsageError(f"--out {out} is a directory; wanted a file to write.")
     for path in inputs:
-        if path is not None and path.resolve() == out.resolve():
+        if path is not None and out.resolve().is_relative_to(path.resolve()):
             raise UsageError(f"{out} would be read and overwritten; nothing was written. Choose another file.")

@@ -166,6 +166,24 @@ def test_agree_on_gold_that_takes_its_tokens_from_a_store(room, capsys):
     assert "names no tokens" in capsys.readouterr().err
 
 
+def test_agree_on_two_folders_of_the_dashboard(room, capsys):
+    from app.annotations import Annotations, Saved, links_of
+
+    annotations = Annotations(room / "annotations")
+    for name, file in (("Anna", "gold.jsonl"), ("Ben", "other.jsonl")):
+        for gold in read_gold(room / file).values():
+            annotations.save(name, links_of(gold), Saved(gold))
+    first, second = sorted(path.name for path in (room / "annotations").iterdir())
+    folders = f"{{d}}/annotations/{first} {{d}}/annotations/{second}"
+    assert run(room, f"agree {folders}") == 0
+    assert "3 examples" in (out := capsys.readouterr().out) and "1 of them differ" in out
+    assert run(room, f"adjudicate {folders} --rule union --out {{d}}/both.jsonl") == 0
+    assert {gold.annotator for gold in read_gold(room / "both.jsonl").values()} == {"adjudicated: Anna, Ben"}
+    assert run(room, f"adjudicate {folders} --rule union --out {{d}}/annotations/{first}/both.jsonl") == 2
+    assert run(room, f"agree {{d}}/annotations {{d}}/annotations/{second}") == 3
+    assert "annotations: no *.jsonl in it" in capsys.readouterr().err
+
+
 def test_adjudicate_asks_refuses_and_writes(room, capsys):
     command = "adjudicate {d}/gold.jsonl {d}/other.jsonl --out {d}/both.jsonl"
     assert run(room, command) == 0
@@ -267,7 +285,7 @@ MISTAKES: list[tuple[str, int, str, str, str]] = [  # command, exit code, words,
     (TO_JSONL.replace("new.jsonl", "maps"), 2, "maps is a directory", "bad.pharaoh", "one\t0-0"),
     (f"{TO_JSONL} --numbered", 2, "--numbered is about", "bad.pharaoh", "one\t0-0"),
     ("convert {d}/gold.jsonl --to talp --out {d}/x", 2, "invalid choice: 'talp'", "", ""),
-    ("agree {d}/gold.jsonl {d}/../room/gold.jsonl", 2, "A and B are the same file", "", ""),
+    ("agree {d}/gold.jsonl {d}/../room/gold.jsonl", 2, "A and B are the same", "", ""),
     (AGREE, 3, "bad.jsonl:1: wanted a JSON object", "bad.jsonl", "[]"),
     (f"{AGREE.replace('bad', 'other')} --out {{d}}/gold.jsonl", 2, "would be read and overwritten", "", ""),
     (f"{BOTH} --rule a --renew", 2, "Give one of the two", "", ""),
