@@ -15,13 +15,14 @@ COLUMNS = {
     "example_id": st.column_config.TextColumn("example", width=145),
     "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
     "difference": st.column_config.NumberColumn(
-        "change", format="%+.2f", width=70, help="top-1 of the run minus that of the one it is set against"
+        "change", format="%+.2f", width=62, help="top-1 of the run minus that of the one it is set against"
     ),
     "distance": st.column_config.NumberColumn(
-        "apart", format="%.2f", width=60, help="mean share of a line's weight that lies elsewhere in the other map"
+        "apart", format="%.2f", width=52, help="mean share of a line's weight that lies elsewhere in the other map"
     ),
     "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
 }
+NARROW = {"example_id": st.column_config.TextColumn("example", width=95)}  # so that four columns fit
 
 
 def allowed_links(maps: pd.DataFrame) -> dict[str, list[str]]:
@@ -164,7 +165,7 @@ def draw_list(listing: Listing, current: str | None, key: str) -> None:
         on_select=pick,
         selection_mode="single-row",
         selection_default={"selection": {"rows": [listing.places[current]] if current in listing.places else []}},
-        column_config=COLUMNS,
+        column_config=COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS,
         alt="Examples of this run with their top-1 accuracy",
     )
 

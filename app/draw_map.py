@@ -163,6 +163,8 @@ def _column(values: pd.Series, amap: AttentionMap) -> pa.Array:
     if values.dtype.kind in "if":
         return pa.array(values.to_numpy().round(4).astype(np.int32 if values.dtype.kind == "i" else float))
     words = values.cat.categories.to_numpy(dtype=object)
+    if values.name == "outcome":
+        words = [word or "no" for word in words]  # the tooltip would say null
     return pa.DictionaryArray.from_arrays(values.cat.codes.to_numpy(), pa.array(words, pa.string()))
 
 
