@@ -9,10 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from probe.config import TrainConfig
 from probe.data import read_examples
+from probe.distillation.optimisation import training_state
 from probe.distillation.run_inputs import check_inputs, input_digests, weights_digest
+from probe.distillation.run_state import resume_state, save_state
+from probe.distillation.setup import prepare
 from probe.errors import UsageError
 from probe.tokenization import PairedTokens, PairTokenizer
 from tests import tiny
@@ -147,3 +151,63 @@ def test_what_changed_is_named(tmp_path: Path) -> None:
         check_inputs({"a": "1", "b": "0", "c": "3", "d": "4"}, now, tmp_path)
     with pytest.raises(UsageError, match="contents of: c"):
         check_inputs({"a": "1", "b": "2"}, now, tmp_path)
+
+
+def run_of(root: Path) -> TrainConfig:
+    student = tiny.model_directory(root / "student", "gpt2", "small-bpe", width=8, seed=1)
+    teacher = tiny.model_directory(root / "teacher", "llama", "bpe", width=12, seed=2)
+    return TrainConfig(
+        name="r", method="dskd-cma", student=str(student), teacher=str(teacher), held_out=1, max_length=64,
+        data=(str(tiny.data_file(root / "data.jsonl")),), probe_data=str(tiny.data_file(root / "probe.jsonl")),
+    )  # fmt: skip
+
+
+def change_text(line: int, file: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        lines = (root / file).read_text(encoding="utf-8").splitlines(keepends=True)
+        lines[line] = lines[line].replace('"output": "', '"output": "Also: ')
+        (root / file).write_text("".join(lines), encoding="utf-8")
+
+    return change
+
+
+def change_weight(directory: str, name: str) -> Callable[[Path], None]:
+    def change(root: Path) -> None:
+        file = root / directory / "model.safetensors"
+        tensors = load_file(file)
+        tensors[name].view(-1)[0] += 1
+        save_file(tensors, file, {"format": "pt"})
+
+    return change
+
+
+CHANGES = {
+    "nothing": (lambda root: None, ""),
+    "a training text": (change_text(2, "data.jsonl"), TRAINING),
+    "the held-out text": (change_text(-1, "data.jsonl"), HELD_OUT),
+    "a probe text": (change_text(0, "probe.jsonl"), "probe_data"),
+    "the student": (change_weight("student", "transformer.ln_f.bias"), WEIGHTS),
+    "a layer of the teacher": (change_weight("teacher", "model.norm.weight"), "weights of the teacher"),
+    "the teacher's table": (
+        change_weight("teacher", "model.embed_tokens.weight"),
+        "embeddings of the teacher, weights of the teacher",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_a_state_is_refused_where_its_inputs_changed(
+    what: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+    config = run_of(tmp_path)
+    setup = prepare(config)
+    optimiser = torch.optim.AdamW(setup.trained.named_parameters().values())
+    save_state(setup, training_state(setup.trained, optimiser), tmp_path / "state", 3, [])
+    change, named = CHANGES[what]
+    change(tmp_path)
+    if named:
+        with pytest.raises(UsageError, match=rf"state was begun with other contents of: {named}\. Put"):
+            resume_state(prepare(config), optimiser, tmp_path / "state")
+    else:
+        assert resume_state(setup, optimiser, tmp_path / "state") == (3, [])

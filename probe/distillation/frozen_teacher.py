@@ -17,6 +17,7 @@ from probe.tokenization import PairedTokens
 class FrozenTeacher:
     """The teacher as a run sees it: tables, cached states, and the summaries that are made once per text.
 
+    ``fingerprint`` is that of the model's files (see :func:`probe.distillation.teacher_cache.model_fingerprint`).
     ``token_map`` [vocab_t] gives each teacher token's student token, for mined alone.
     """
 
@@ -25,6 +26,7 @@ class FrozenTeacher:
     head_bias: Tensor | None
     states: Mapping[str, Tensor]  # state_key -> [teacher, d_t]
     temperature: float
+    fingerprint: str = ""
     token_map: Tensor | None = None
     summaries: dict[str, TeacherSummary] = field(default_factory=dict)
 

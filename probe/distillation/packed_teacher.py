@@ -118,7 +118,7 @@ def read_packed(directory: Path, table: Tensor, sides: Sequence[TokenizedSide], 
             "tokenizers and max_length: python -m probe cache RECIPE --out DIR."
         )
     bias = head["bias"].float() if "bias" in head else None
-    return FrozenTeacher(table, head["weight"].float(), bias, cache.load(sides), temperature)
+    return FrozenTeacher(table, head["weight"].float(), bias, cache.load(sides), temperature, provenance["fingerprint"])
 
 
 def _narrowest(table: Tensor) -> Tensor:

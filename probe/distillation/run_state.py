@@ -13,6 +13,7 @@ from torch import Tensor
 
 from probe.distillation.finite import check_finite
 from probe.distillation.optimisation import restore_training_state
+from probe.distillation.run_inputs import check_inputs
 from probe.distillation.setup import Setup
 from probe.errors import DamagedError, UsageError
 from probe.files import atomic_file, refuse_outside, sha256_of, write_json
@@ -31,6 +32,7 @@ def save_state(setup: Setup, state: Mapping[str, Tensor], directory: Path, step:
         "file": file.name,
         "sha256": sha256_of(file),
         "settings": setup.config.as_dict(),
+        "inputs": dict(setup.inputs),
         "curve": curve,
     }
     write_json(directory / "state.json", pointer)
@@ -43,7 +45,7 @@ def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path
     """Put the saved state back; returns the steps done and the curve so far, (0, []) where nothing was saved.
 
     Raises:
-        UsageError: the run was begun with other settings.
+        UsageError: the run was begun with other settings, or the data or models that they name have changed since.
         DamagedError: the state is missing, altered or does not fit.
         NonFiniteError: a weight or moment in it is NaN or infinite; names it.
     """
@@ -56,6 +58,7 @@ def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path
         settings = setup.config.as_dict()
         if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
             raise UsageError(f"{directory} was begun with another {', '.join(changed)}; set it so, or delete it.")
+        check_inputs(saved.get("inputs"), setup.inputs, directory)
         refuse_outside(directory, file, "saved state")
         if not (directory / file).is_file() or sha256_of(directory / file) != digest:
             raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -25,6 +25,7 @@ from probe.distillation.measure import Tables
 from probe.distillation.optimisation import Trained
 from probe.distillation.packed_teacher import is_packed, read_packed
 from probe.distillation.plain_head import check_plain_head
+from probe.distillation.run_inputs import input_digests
 from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
@@ -45,7 +46,10 @@ NO_RUN = "No run can start from it; get the model again, or take another."
 
 @dataclass(frozen=True)
 class Setup:
-    """A run, ready to train. ``teacher`` is None for sft, ``normalisation`` for methods that do not scale by σ."""
+    """A run, ready to train. ``teacher`` is None for sft, ``normalisation`` for methods that do not scale by σ.
+
+    ``inputs`` are the digests of what it begins with, by name (see :mod:`probe.distillation.run_inputs`).
+    """
 
     config: TrainConfig
     trained: Trained
@@ -56,6 +60,7 @@ class Setup:
     teacher: FrozenTeacher | None
     normalisation: Normalisation | None
     checkpoint: CheckpointConfig
+    inputs: Mapping[str, str]
 
     # What is measured, is measured on the CPU: with several processes or a GPU these are copies, and all must ask.
     @property
@@ -117,12 +122,19 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
         normalisation=normalisation,
         settings=config.as_dict(),
     )
+    inputs = input_digests(config, student, *pairs, _fingerprints(checkpoint, teacher))
     if config.lora_rank:
         add_lora(student, config)
     if config.gradient_checkpointing:
         student.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trained = Trained(student, *_adapters(config, student_dim, teacher_dim))
-    return Setup(config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint)
+    return Setup(config, trained, tokenizer, *pairs, teacher_embeddings, teacher, normalisation, checkpoint, inputs)
+
+
+def _fingerprints(checkpoint: CheckpointConfig, teacher: FrozenTeacher | None) -> dict[str, str]:
+    """Of the teacher, by what errors call it."""
+    table = {"embeddings of the teacher": checkpoint.teacher_embeddings}
+    return table if teacher is None else {**table, "weights of the teacher": teacher.fingerprint}
 
 
 def _check_pair(config: TrainConfig, pairer: PairTokenizer, pairs: Sequence[PairedTokens]) -> None:
@@ -184,7 +196,8 @@ def _frozen_teacher(
     sides = [pair.teacher for pair in pairs]
     if is_packed(directory):
         return read_packed(directory, table, sides, config.temperature)
-    cache = TeacherCache(cache_directory() / "teacher-states", model_fingerprint(directory), config.teacher_dtype)
+    fingerprint = model_fingerprint(directory)
+    cache = TeacherCache(cache_directory() / "teacher-states", fingerprint, config.teacher_dtype)
     model = load_causal_lm(directory)
     _check_positions(config.max_length, "teacher", model.config)
     check_finite(dict(model.named_parameters()), f"the teacher {config.teacher}", NO_RUN)
@@ -196,7 +209,7 @@ def _frozen_teacher(
     cache.fill(sides, where, lambda done, total: report(f"teacher states {done}/{total}"))
     weight = head.weight.detach().float().cpu()
     bias = None if head.bias is None else head.bias.detach().float().cpu()
-    return FrozenTeacher(table, weight, bias, cache.load(sides), config.temperature)
+    return FrozenTeacher(table, weight, bias, cache.load(sides), config.temperature, fingerprint)
 
 
 def _where_it_fits(model: PreTrainedModel, report: Report) -> PreTrainedModel:
