@@ -67,9 +67,19 @@ def allowed_links(maps: pd.DataFrame) -> dict[str, list[str]]:
     return {**draw_list.allowed_links(maps), **{name: ["", *values] for name, values in lists.items()}}
 
 
+def follow(key: str, chosen: str) -> None:
+    """What is taken follows another choice of the run on the left, until someone chooses otherwise here."""
+    last = st.session_state.get(f"export {key}", chosen)
+    st.session_state[f"export {key}"] = chosen
+    if chosen != last:
+        st.session_state[key] = [chosen]
+
+
 def draw_choice(maps: pd.DataFrame, examples: pd.DataFrame, run: Run) -> tuple[pd.DataFrame, list[str]]:
     """Which maps of the listed examples are taken, in the order of the list, and in which formats."""
     checkpoints, directions = maps["checkpoint"].unique().tolist(), draw_list.directions(maps)
+    follow("checkpoints", run.checkpoint)
+    follow("directions", run.direction)
     with st.container(horizontal=True, gap="large", vertical_alignment="bottom"):
         wanted = [
             several("Checkpoints", checkpoints, [run.checkpoint], "checkpoints", width=360),

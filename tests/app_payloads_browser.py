@@ -47,13 +47,17 @@ def squeezed(text: str) -> str:
 
 def check_quiet(page: Any, place: object, seen: Sequence[str]) -> None:
     """Nothing of a token is alive on this page, and those of ``seen`` can be read. Raises AssertionError."""
-    browser.settle(page)
+    missing = list(seen)
+    for _ in range(60):  # parts of a page load one after another
+        browser.settle(page)
+        read = squeezed(page.evaluate(READ))
+        missing = [token[:80] for token in missing if squeezed(token)[:60] not in read]
+        if not missing:
+            break
+    assert not missing, (place, "cannot be read", missing)
     assert page.evaluate(LIVE) == QUIET, (place, page.evaluate(LIVE))
     assert page.dialogs == [], (place, page.dialogs)
     assert not [url for url in page.requests if not OURS.match(url)], (place, page.requests)
-    read = squeezed(page.evaluate(READ))
-    for token in seen:
-        assert squeezed(token)[:60] in read, (place, "cannot be read", token[:80])
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ PLAIN = {
     "MultiSelect.raw_values", "TextInput.value", "TextInput.default", "TextArea.value", "TextArea.default",
     "PageLink.query_string",
 }  # fmt: skip
-ROOM = 11  # tokens at once: each page draws a handful of names
+ROOM = 6  # tokens at once: each page draws a handful of names, and Overview compares every two runs
 TYPED = 100  # letters of a token that are typed: tiny models take short texts
 
 

@@ -139,6 +139,16 @@ def test_the_filters_decide_what_is_exported(page, store):
         assert json.loads(archive.read("manifest.json"))["chosen"]["category"] == "names"
 
 
+def test_what_is_taken_follows_another_run(page):
+    test = page(formats="csv")
+    test.selectbox(key="checkpoint").select("dskd-cma-ga").run()
+    test.segmented_control(key="direction").set_value("s2t").run()
+    assert test.pills(key="checkpoints").value == ["dskd-cma-ga"] and test.pills(key="directions").value == ["s2t"]
+    test.pills(key="checkpoints").set_value(["dskd-cma", "dskd-cma-ga"]).run()
+    assert not test.exception and "7 examples, 14 maps" in shown(test)
+    assert "filtered by scores of: dskd-cma-ga, s2t" in shown(test)  # the foot of the page
+
+
 def test_cancelling_is_said(page):
     test = page()
     test.button(key="make zip").click().run()

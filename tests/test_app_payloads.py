@@ -29,7 +29,7 @@ def test_the_lists_are_as_long_as_they_are_said_to_be():
 
 
 def test_no_value_in_a_link_breaks_a_page_becomes_markup_or_leads_outside(monkeypatch, tmp_path: Path):
-    assert check_links(monkeypatch, make_house(tmp_path), LINKS[3::80]) >= 60
+    assert check_links(monkeypatch, make_house(tmp_path), LINKS[3::80]) >= 50
 
 
 def test_hostile_names_and_tokens_are_sent_as_text(monkeypatch, tmp_path: Path):
