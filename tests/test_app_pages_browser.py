@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -27,6 +28,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_gold(folder / "gold.jsonl", app_maps.make_store(folder / "maps", texts))
     make_clouds(folder / "key_query")
     make_run(folder / "training/cma")
+    make_run(folder / "training/ga", maps=False, top=0.5)
     tiny.checkpoint_directory(folder / "checkpoints/tiny", tiny.model_directory(folder / "teacher", "llama"))
     return folder
 
@@ -119,3 +121,87 @@ def test_a_text_is_tried_and_a_zip_taken_home(page, address):
         page.get_by_role("button", name="Download the zip").click()
     with zipfile.ZipFile(download.value.path()) as archive:
         assert {"manifest.csv", "manifest.json"} < set(archive.namelist()) and archive.testzip() is None
+
+
+# --- links: what was chosen is in the address, and whoever opens it sees the same
+
+
+def pick(page: Any, label: str, option: str) -> None:
+    """Choose an option of a select box."""
+    page.get_by_role("combobox", name=label).click()
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def press(page: Any, *names: str) -> None:
+    """Press buttons of the choices that show all options, one after another."""
+    for name in names:
+        page.get_by_test_id("stButtonGroup").get_by_text(name, exact=True).first.click()
+        browser.settle(page)
+
+
+def view(page: Any) -> tuple[str, list[str]]:
+    """All text of the page and its charts, and what is pressed, switched on or chosen."""
+    browser.settle(page)
+    chosen = "input:checked, [aria-checked='true'], [aria-pressed='true'], [aria-selected='true']"
+    states = [one.inner_text() or one.get_attribute("aria-label") or "" for one in page.locator(chosen).all()]
+    fields = page.locator("input").evaluate_all("all => all.map(one => one.value)")
+    parts = [page.get_by_test_id(part) for part in ("stMain", "stSidebar")]
+    return "\n".join(part.inner_text() for part in parts if part.count()), [*states, *fields]
+
+
+def choose_training(page: Any) -> None:
+    press(page, "ga", "energy distance of queries and keys", "s2t", "chunk", "max")
+    pick(page, "Example", "example-002")
+    page.get_by_role("slider").last.press("ArrowLeft")
+    page.wait_for_url("**step=250**")
+
+
+def choose_annotate(page: Any) -> None:
+    page.get_by_role("textbox", name="Your name").fill("Eve")
+    page.get_by_role("textbox", name="Your name").press("Enter")
+    pick(page, "Example", "example-003")
+    pick(page, "Compare with", "the gold file")
+    press(page, "possible")
+    page.get_by_text("Show the model's weights").click()
+    page.get_by_role("slider").press("ArrowRight")
+    page.wait_for_url("**from=1**")
+
+
+def choose_key_query(page: Any) -> None:
+    pick(page, "Checkpoint", "dskd-cma-ga")
+    press(page, "t-SNE")
+
+
+def choose_export(page: Any) -> None:
+    pick(page, "Checkpoint", "dskd-cma-ga")
+    pick(page, "Category", "names")
+    press(page, "s2t", "csv")
+
+
+CHOICES = {
+    "training": (choose_training, {"runs": "cma", "measures": "top-1, sure", "direction": "s2t", "step": "250"}),
+    "annotate": (choose_annotate, {"second": "the gold file", "brush": "possible", "weights": "true", "from": "1"}),
+    "key_query": (choose_key_query, {"checkpoint": "dskd-cma-ga", "projection": "t-SNE"}),
+    "export": (choose_export, {"checkpoint": "dskd-cma-ga", "category": "names", "direction": "s2t", "formats": "png"}),
+}
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_the_address_of_a_view_opens_the_same_view(page, chrome, address, name):
+    choose, wanted = CHOICES[name]
+    page.goto(f"{address}/{name}", wait_until="commit")
+    page.get_by_text("Provenance").wait_for()
+    browser.settle(page)
+    before = view(page)
+    choose(page)
+    left = view(page)
+    query = {key: value[0] for key, value in parse_qs(urlsplit(page.url).query).items()}
+    assert wanted.items() <= query.items() and left != before
+    other = chrome.new_page()
+    other.goto(page.url, wait_until="commit")
+    other.get_by_text("Provenance").wait_for()
+    for _ in range(20):  # parts of a page load one after another
+        if view(other) == left:
+            break
+    assert view(other) == left and "do not fit" not in left[0]
+    other.close()
