@@ -1,4 +1,4 @@
-"""What the dashboard keeps on disk from one start to the next: reports and scores that took long to compute."""
+"""What took long to compute, kept on disk from one start of the dashboard to the next."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The overview's report: kept on disk, and made by a process in the background where it is not."""
+"""The overview's report, which a process in the background makes where none is kept on disk."""
 
 from __future__ import annotations
 

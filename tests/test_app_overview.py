@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app import cache
+from app.turns import AT_ONCE, PAGES
 from probe.gold import read_gold, write_gold
 from probe.map_store import MapStore
 from probe.scoring import build_report
@@ -21,7 +23,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch):
+def page(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory):
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path_factory.getbasetemp() / "overview-cache"))
+
     def open_overview(*arguments: object, **query: str) -> AppTest:
         return open_page(monkeypatch, "overview", *arguments, **query)
 
@@ -38,6 +42,19 @@ def test_the_numbers_are_those_of_the_report(page, store):
         wanted = f"{row['top1_sure']:.2f} [{row['top1_sure_low']:.2f}, {row['top1_sure_high']:.2f}]"
         assert table.loc[name, "top-1, sure"] == wanted
     assert table.loc["baseline:position-free", "F1"] == "–"
+
+
+def test_it_waits_until_the_report_is_made_and_lets_others_go_on_meanwhile(page, store, monkeypatch):
+    answers, free = iter([False, False, False]), []
+
+    def is_made(*_: object) -> bool:
+        free.append(PAGES._free)
+        return next(answers, True)
+
+    monkeypatch.setattr(cache, "report_is_made", is_made)
+    test = page("--maps", store[0], "--gold", store[1])
+    assert not test.exception and len(test.main.dataframe) == 2
+    assert free == [AT_ONCE - 1, AT_ONCE, AT_ONCE, AT_ONCE] and PAGES._free == AT_ONCE
 
 
 def test_breakdowns_can_be_chosen_and_are_in_the_link(page, store):
