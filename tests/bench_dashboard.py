@@ -29,6 +29,7 @@ def dashboard(quick: bool) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as name:
         count = in_child(make_files, folder=name, count=5 if quick else 86)
         yield _first(browser, name, count)
+        yield _overview(browser, name, count)
     with tempfile.TemporaryDirectory() as name:
         count = in_child(make_files, folder=name, count=5 if quick else 2500, long=True)
         yield from _many(browser, name, count, 3 if quick else STEPS)
@@ -40,6 +41,19 @@ def _first(browser: Any, folder: str, count: int) -> Row:
         again = browser.open_map(context.new_page(), address)
     how = f"fresh server, {count} maps with gold; {again:.2f} s in a second page; {_load()}"
     return below("dashboard, first heatmap", first, 2, how, " s")
+
+
+def _overview(browser: Any, folder: str, count: int) -> Row:
+    """Overview of maps whose report is not kept yet, opened as soon as the server answers; then after another start."""
+    waited = []
+    for _ in range(2):
+        with _server(browser, folder, "another cache") as address, browser.browser() as context:
+            waited.append(browser.open_map(context.new_page(), f"{address}/overview"))
+    how = (
+        f"{count} maps with gold, server started before, report kept on disk; {waited[0]:.1f} s at the first start, "
+        f"where a process makes it meanwhile; {_load()}"
+    )
+    return below("dashboard, Overview", waited[1], 2, how, " s")
 
 
 def _many(browser: Any, folder: str, count: int, steps: int) -> Iterator[Row]:
@@ -57,8 +71,17 @@ def _many(browser: Any, folder: str, count: int, steps: int) -> Iterator[Row]:
         yield below("dashboard, memory", memory_mib(address), 1024, how, " MiB")
 
 
-def _server(browser: Any, folder: str) -> Any:
-    return browser.server("--maps", f"{folder}/maps", "--gold", f"{folder}/gold.jsonl")
+@contextlib.contextmanager
+def _server(browser: Any, folder: str, cache: str = "cache") -> Iterator[str]:
+    """The dashboard of the files in ``folder``, which keeps what it keeps there, too."""
+    before = os.environ.get("PROBE_CACHE")
+    os.environ["PROBE_CACHE"] = f"{folder}/{cache}"
+    try:
+        with browser.server("--maps", f"{folder}/maps", "--gold", f"{folder}/gold.jsonl") as address:
+            yield address
+    finally:
+        del os.environ["PROBE_CACHE"]
+        os.environ.update({} if before is None else {"PROBE_CACHE": before})
 
 
 def _seconds_to_next(page: Any) -> float:
