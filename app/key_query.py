@@ -79,9 +79,7 @@ def finding(figures: pd.DataFrame, checkpoint: str) -> list[str]:
     said = []
     if known("classifier_accuracy"):
         right = rows.at["trained", "classifier_accuracy"]
-        said.append(
-            f"After training a classifier tells queries from keys with {right:.1%} right; 50 % would be chance."
-        )
+        said.append(f"A classifier tells queries and keys apart in {100 * right:.1f} % after training; chance is 50 %.")
     if known("energy_distance"):
         before, after = (rows.at[stage, "energy_distance"] for stage in STAGES)
         said.append(f"The energy distance of the two clouds went from {before:.3g} to {after:.3g}.")

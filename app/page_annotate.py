@@ -78,7 +78,7 @@ def facts(source: Source, seat: Seat, other: Other | None, gold: Path | None) ->
     place = "/".join(path.parts[-3:])
     return {
         "annotation": f"{place}, version {saved.version}, sha256 {draw_states.digest(path)}" if there else "none saved",
-        "began from": saved.gold.annotator if not there else "",
+        "began from": f"links by {saved.gold.annotator}" if not there else "",
         "compared with": other.name if other else "",
         "gold": gold.name if gold and source.golds else "none",
         "maps": f"{store.path.name}, {len(store)} maps, schema version {store.manifest['schema_version']}",

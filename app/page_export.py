@@ -48,7 +48,9 @@ def draw_export(source: Source, context: Context) -> None:
             draw_list.draw_progress(board)
     examples, similar = chosen(cache.examples(source, run.checkpoint, run.direction, run.normalisation), filters)
     st.markdown("### Take the filtered maps home")
-    st.caption("The filters on the left say which examples; here you choose what is taken of each. Then make the zip.")
+    st.caption(
+        "The filters in the side panel say which examples; here you choose what is taken of each. Then make the zip."
+    )
     draw_states.draw_gold_problem(context.gold_problem or board.problem)
     draw_states.draw_notes(notes)
     if examples.empty:

@@ -85,7 +85,10 @@ def settings_line(directory: Path) -> str:
         text = (directory / CONFIG).read_text(encoding="utf-8")
         record = json.loads(text) if len(text) < LONGEST_CONFIG else {}
         settings = record["settings"]
-        parts = {name: settings[name] for name in SETTINGS if settings.get(name) not in (None, "", [], 0.0)}
+        known = [name for name in SETTINGS if settings.get(name) not in (None, "", [])]
+        parts = {
+            name: settings[name] for name in known if name != "matching" or str(settings["method"]).endswith("-ga")
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return ""
     return ", ".join(f"{name} {_plain(value)}" for name, value in parts.items())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -330,3 +331,34 @@ def test_every_gold_format_reads_back(tmp_path, suffix):
 def test_an_id_that_a_format_cannot_hold_is_explained():
     with pytest.raises(DataError, match="white space"):
         gold_bytes({"two words": dataclasses.replace(small(), id="two words")}, "naacl")
+
+
+def test_the_foot_names_the_file_its_version_and_where_the_links_began(page, store, tmp_path):
+    test = page(annotator="Anna B", example="example-001", second="the gold file")
+    assert "annotation: none saved" in shown(test) and "compared with: the gold file" in shown(test)
+    test.button(key="accept").click().run()
+    path = Annotations(tmp_path / "notes").path("Anna B", "example-001")
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()[:8]
+    assert f"annotation: notes/{path.parent.name}/example-001.jsonl, version 1, sha256 {digest}" in shown(test)
+    assert str(tmp_path) not in shown(test)
+
+
+def test_choices_of_the_link_are_followed_and_misfits_noted(page, tmp_path):
+    test = page(annotator="anna", example="example-001", brush="possible", weights="true", second="the gold file")
+    assert test.segmented_control(key="brush").value == "possible" and test.toggle(key="weights").value
+    assert test.selectbox(key="second").value == "the gold file" and not test.info
+    test = page(
+        annotator="anna", brush="<b>", weights="perhaps", second="nobody here", **{"from": "-1", "format": "exe"}
+    )
+    for note in ("brush = <b>", "weights = perhaps", "second = nobody here", "from = -1", "format = exe"):
+        assert note in shown(test), note
+
+
+def test_a_file_with_a_level_that_there_is_not_is_no_annotation(tmp_path):
+    annotations = Annotations(tmp_path)
+    path = annotations.path("anna", "one")
+    annotations.save("anna", {}, Saved(small()))
+    record = json.loads(path.read_text())
+    path.write_text(json.dumps({**record, "disputed": [[0, 0, "![x](http://evil.example/x.png)", "sure"]]}))
+    with pytest.raises(DataError, match="wanted two of none, possible, sure"):
+        annotations.load("anna", "one")

@@ -170,6 +170,9 @@ def test_bad_values_of_the_link_fall_back_with_a_note(page):
     test = page(formats="<b>exe</b>", direction="up")
     assert not test.exception and "formats = <b>exe</b>" in shown(test) and "direction = up" in shown(test)
     assert "<b>" not in marked(test)
+    test = page(score="nan", length="99999", differ="1,5")
+    for note in ("score = nan", "length = 99999", "differ = 1,5"):
+        assert not test.exception and note in shown(test)
 
 
 def test_no_maps_name_the_next_command(monkeypatch, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -86,7 +87,13 @@ def test_both_clouds_before_and_after_matching(page, tmp_path):
     scales = [spec["encoding"]["x"]["scale"]["domain"] for spec in (before, after)]
     assert scales[0] == scales[1]  # distances of PCA pictures can be compared
     assert "content" in before["mark"]["tooltip"] and test.dataframe[0].value["trained"].notna().all()
-    assert "signature: made:dskd-cma-ga" in shown(test)
+    assert "signature: made:dskd-cma-ga" in shown(test) and "trained, 60 of 60 points" in shown(test)
+    assert (
+        "in 90.0 % after training; chance is 50 %. The energy distance of the two clouds went from 19 to 13"
+        in shown(test)
+    )
+    digest = hashlib.sha256((tmp_path / "kq" / key_query.FIGURES).read_bytes()).hexdigest()[:8]
+    assert f"figures: key_query.csv, sha256 {digest}" in shown(test)
     said = test.get("vega_lite_chart")[0].proto.alt
     assert "untrained" in said and "energy distance 19" in said
     test.segmented_control(key="projection").set_value("t-SNE").run()

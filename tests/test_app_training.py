@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -128,3 +129,43 @@ def test_a_broken_curve_and_broken_maps_are_explained(page, tmp_path):
     test = page(tmp_path / "t")
     assert not test.exception and "cannot be shown" in test.warning[0].value
     assert "Exit code of the commands for this: 4" in test.error[0].value and len(charts(test)) == 2
+
+
+def test_the_foot_names_curves_settings_and_whose_links_are_outlined(page, tmp_path):
+    run = make_run(tmp_path / "t/cma")
+    assert "settings: none: the run has no config.json yet" in shown(page(tmp_path / "t"))
+    settings = {
+        "method": "dskd-cma",
+        "matching": "gan",
+        "student": "/secret/sft",
+        "seed": 0,
+        "data": ["a/x.jsonl", "y"],
+    }
+    (run / training_runs.CONFIG).write_text(json.dumps({"settings": settings}))
+    test = page(tmp_path / "t", runs="cma", step="250")
+    digest = hashlib.sha256((run / training_runs.CURVE).read_bytes()).hexdigest()[:8]
+    assert f"curve of cma: probe_curve.csv, sha256 {digest}" in shown(test)
+    assert "map: cma, step 250; probe_maps, sha256 " in shown(test) and "outlined: links of the span rule" in shown(
+        test
+    )
+    assert "settings: method dskd-cma, student sft, data x.jsonl + y, seed 0\n" in shown(test)
+    assert "/secret" not in shown(test)  # names of files and models, not their places
+
+
+def test_runs_and_measures_of_the_link_are_drawn_and_misfits_noted(page, folder):
+    test = page(folder, runs="more/ga", measures="energy distance of queries and keys", run="cma")
+    curves = [json.loads(spec) for spec in charts(test)[:-1]]
+    assert [spec["title"]["text"] for spec in curves] == ["energy distance of queries and keys"]
+    assert curves[0]["layer"][0]["encoding"]["color"]["scale"]["domain"] == ["more/ga"]
+    test = page(folder, runs="<i>", measures="energy", unit="letter")
+    for note in ("runs = <i>", "measures = energy", "unit = letter"):
+        assert note in shown(test)
+    assert len(charts(test)) == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"settings": 1}', '{"settings": {"seed": {"a": 1}}}', "[" * 9999]
+)
+def test_settings_that_cannot_be_read_are_left_out(tmp_path, text):
+    (tmp_path / training_runs.CONFIG).write_text(text)
+    assert training_runs.settings_line(tmp_path) in ("", "seed {'a': 1}")

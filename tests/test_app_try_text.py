@@ -98,6 +98,8 @@ def test_the_page_shows_the_map_and_sends_nothing(page, monkeypatch):
     test.segmented_control(key="direction").set_value("s2t").run()
     assert title(test) == "good · s2t"
     assert not {"prompt", "response"} & set(test.query_params)  # what is typed is not in the link
+    assert "checkpoint: good, manifest sha256 " in shown(test) and "text: typed in, not stored" in shown(test)
+    assert "outlined: links of the span rule" in shown(test)
 
 
 def test_bad_texts_are_friendly_on_the_page(page):
