@@ -6,6 +6,7 @@ by hand; backward only scales it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from probe.distillation.divergence_gradients import divergence_with_gradient
 from probe.distillation.divergences import Divergence
 
 TILE_FLOATS = 1 << 19  # 2 MiB of logits: what is done to them between the products is done in a core's cache
-LEAST_ROWS = 256  # of logits in a chunk, own and t2s together: the head is read anew for each chunk
+LEAST_ROWS = 240  # of logits in a chunk, own and t2s together: the head is read anew for each chunk
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ def row_chunks(hidden: Tensor, head: Tensor, bias: Tensor | None, t2s: Tensor | 
     """Logits [side, row, vocab] of some rows at a time, own and t2s, in a buffer that every chunk uses again."""
     n, vocab = len(hidden), len(head)
     sides = [hidden] if t2s is None else [hidden, t2s]
-    size = max(1, min(n, max(LEAST_ROWS, TILE_FLOATS // vocab) // len(sides)))
+    most = max(1, max(LEAST_ROWS, TILE_FLOATS // vocab) // len(sides))
+    size = max(1, math.ceil(n / max(1, math.ceil(n / most))))  # as few chunks as can be, of like size
     buffer = hidden.new_empty(len(sides) * size, vocab)
     for start in range(0, n, size):
         rows = slice(start, min(start + size, n))
