@@ -122,13 +122,15 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
         normalisation=normalisation,
         settings=config.as_dict(),
     )
-    inputs = input_digests(config, student, *pairs, _fingerprints(checkpoint, teacher))
+    inputs = input_digests(config, student, pairs[0], pairs[1], _fingerprints(checkpoint, teacher))
     if config.lora_rank:
         add_lora(student, config)
     if config.gradient_checkpointing:
         student.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trained = Trained(student, *_adapters(config, student_dim, teacher_dim))
-    return Setup(config, trained, tokenizer, *pairs, teacher_embeddings, teacher, normalisation, checkpoint, inputs)
+    return Setup(
+        config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint, inputs
+    )
 
 
 def _fingerprints(checkpoint: CheckpointConfig, teacher: FrozenTeacher | None) -> dict[str, str]:
