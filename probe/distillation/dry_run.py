@@ -23,7 +23,7 @@ from probe.distillation.lora import add_lora
 from probe.distillation.packed_teacher import is_packed
 from probe.distillation.steps import AUTOCAST
 from probe.distillation.tiny_run import TinyRun, tiny_run
-from probe.distillation.tracing import kept_bytes
+from probe.distillation.tracing import passes_bytes
 from probe.distillation.transport import ConditionalTransport
 from probe.errors import ProbeError, UsageError
 from probe.methods import METHODS
@@ -36,10 +36,10 @@ MATMUL = 1024  # rows and columns of the product that the rate is measured on
 
 @dataclass(frozen=True)
 class Models:
-    """Both sides of a recipe; ``teacher`` is None for sft. ``packed``: it is there as states, without its layers."""
+    """Both sides of a recipe. ``packed``: the teacher is there as states, without its layers."""
 
     student: Architecture
-    teacher: Architecture | None
+    teacher: Architecture
     trained: Trainable
     packed: bool
 
@@ -96,35 +96,35 @@ def dry_run(config: TrainConfig, flops: float | None = None) -> DryRun:
     """
     if flops is not None and not 0 < flops < math.inf:
         raise UsageError(f"--flops: wanted a number above 0, found {flops}.")
-    student, student_source = student_config(config)
-    teacher, teacher_source = find_config(config.teacher) if METHODS[config.method].teacher else (None, "")
+    (student, student_source), (teacher, teacher_source) = student_config(config), find_config(config.teacher)
     known = architecture(config.student, student, student_source)
-    guide = None if teacher is None else architecture(config.teacher, teacher, teacher_source)
+    guide = architecture(config.teacher, teacher, teacher_source)
     for role, model in (("student", known), ("teacher", guide)):
-        if model is not None and model.positions is not None and config.max_length > model.positions:
+        needed = role == "student" or METHODS[config.method].teacher
+        if needed and model.positions is not None and config.max_length > model.positions:
             raise UsageError(
                 f"max_length: wanted at most the {role}'s {model.positions} positions, found {config.max_length}."
             )
     models = Models(known, guide, trainable(config, student, guide), is_packed(Path(config.teacher)))
-    lengths, other = estimates.lengths_of(config), guide or known  # without a teacher nothing of it is counted
+    lengths = estimates.lengths_of(config)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     rows = config.micro_batch or config.batch_size
-    kept = kept_bytes(student, config, rows, config.max_length, device)
-    filled = guide is not None and not models.packed
-    work = estimates.run_work(config, known, other, models.trained, lengths)
+    passes = passes_bytes(student, config, rows, config.max_length, device)
+    filled = METHODS[config.method].teacher and not models.packed
+    work = estimates.run_work(config, known, guide, models.trained, lengths)
     return DryRun(
         config,
         models,
         lengths,
-        estimates.training_memory(config, known, other, models.trained, lengths, kept),
-        estimates.filling_memory(known, other) if filled else [],
+        estimates.training_memory(config, known, guide, models.trained, lengths, passes),
+        estimates.filling_memory(known, guide) if filled else [],
         work if filled else dataclasses.replace(work, teacher=0.0),
         Rates(flops, flops, "--flops") if flops else measured_rates(device, config.precision),
         tiny_run(config, student, teacher),
     )
 
 
-def trainable(config: TrainConfig, student: PretrainedConfig, teacher: Architecture | None) -> Trainable:
+def trainable(config: TrainConfig, student: PretrainedConfig, teacher: Architecture) -> Trainable:
     """Count what the recipe trains, on modules without memory."""
     model, method = meta_model(student), METHODS[config.method]
     if config.lora_rank:
@@ -134,9 +134,9 @@ def trainable(config: TrainConfig, student: PretrainedConfig, teacher: Architect
     modules: list[torch.nn.Module] = []
     with torch.device("meta"):
         width: int = student.hidden_size
-        if method.projectors and teacher is not None:
+        if method.projectors:
             modules.append((CrossModelAttention if method.query else SpaceProjectors)(width, teacher.width))
-        if method.discriminator and teacher is not None:
+        if method.discriminator:
             kind = ConditionalTransport if config.matching == "ct" else Discriminator
             modules.append(kind(2 * teacher.width, config.discriminator_width, config.discriminator_dropout))
     adapters = sum(p.numel() for module in modules for p in module.parameters())

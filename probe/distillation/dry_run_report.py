@@ -31,7 +31,7 @@ def as_values(found: DryRun) -> dict[str, object]:
     return {
         "settings": found.config.as_dict(),
         "student": asdict(models.student),
-        "teacher": None if models.teacher is None else asdict(models.teacher),
+        "teacher": asdict(models.teacher),
         "trained": asdict(models.trained),
         "texts": asdict(found.lengths),
         "training_memory": [asdict(part) for part in found.training],
@@ -65,12 +65,10 @@ def _model_lines(found: DryRun) -> Iterator[str]:
     models, trained, lengths = found.models, found.models.trained, found.lengths
     yield "\nmodels"
     for role, model in (("student", models.student), ("teacher", models.teacher)):
-        if model is not None:
-            shape = f"{model.layers} layers x {model.width}, {model.heads} heads ({model.kv_heads} of keys)"
-            yield f"  {role}: {model.name} ({model.model_type}; {model.source})"
-            yield f"    {model.parameters:,} parameters: {shape}, vocabulary {model.vocabulary:,}" + (
-                ", tied head" if model.tied else ""
-            )
+        shape = f"{model.layers} layers x {model.width}, {model.heads} heads ({model.kv_heads} of keys)"
+        tied = ", tied head" if model.tied else ""
+        yield f"  {role}: {model.name} ({model.model_type}; {model.source})"
+        yield f"    {model.parameters:,} parameters: {shape}, vocabulary {model.vocabulary:,}{tied}"
     lora = f" (LoRA {trained.lora:,})" if trained.lora else ""
     yield f"  trained: {trained.student:,} of the student{lora}, {trained.adapters:,} of projectors and discriminator"
     yield f"  texts: {lengths.examples:,} of {lengths.tokens:.0f} tokens, {lengths.response:.0f} of them response"

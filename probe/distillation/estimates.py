@@ -16,7 +16,7 @@ FLOAT = 4
 LOGITS = 4  # copies of a chunk of logits that a divergence makes, at most (on a CPU they are smaller)
 # Dolly's 1,000 development examples under SmolLM2's tokenizer, cut at 512 tokens (November 2026): 151 tokens a text, 77
 # of them response; 4.35 bytes a token. The training set of the papers has 357 batches of 32.
-DOLLY_EXAMPLES, DOLLY_TOKENS, DOLLY_RESPONSE, BYTES_PER_TOKEN = 357 * 32, 151, 77, 4.35
+DOLLY_EXAMPLES, DOLLY_TOKENS, DOLLY_RESPONSE, BYTES_PER_TOKEN = 357 * 32, 151.0, 77.0, 4.35
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def lengths_of(config: TrainConfig) -> Lengths:
     """The recipe's texts: counted, at 4.35 bytes a token, where all its files are there; else those of the papers."""
     limit = config.max_length
     if missing := [path for path in config.data if not Path(path).is_file()]:
-        tokens = min(DOLLY_TOKENS, limit)
+        tokens = min(DOLLY_TOKENS, float(limit))
         source = f"{missing[0]} is not there: assumed are Dolly's {DOLLY_EXAMPLES + config.held_out:,} texts"
         return Lengths(DOLLY_EXAMPLES + config.held_out, tokens, min(DOLLY_RESPONSE, limit / 2), source)
     training, held_out = training_examples(config)
@@ -82,9 +82,9 @@ def lengths_of(config: TrainConfig) -> Lengths:
 
 
 def training_memory(
-    config: TrainConfig, student: Architecture, teacher: Architecture, trained: Trainable, lengths: Lengths, kept: int
+    config: TrainConfig, student: Architecture, teacher: Architecture, trained: Trainable, lengths: Lengths, passes: int
 ) -> list[Part]:
-    """Memory while it trains, in one process; ``kept`` is what one forward pass keeps for the backward pass."""
+    """Memory while it trains, in one process; ``passes`` is what a forward and backward pass holds."""
     method = METHODS[config.method]
     learning = trained.student + trained.adapters
     chunk = max(LEAST_ROWS * student.vocabulary, TILE_FLOATS)
@@ -93,13 +93,15 @@ def training_memory(
         Part("projectors and discriminator: weights", FLOAT * trained.adapters),
         Part("gradients", FLOAT * learning),
         Part("AdamW: two moments", 2 * FLOAT * learning),
-        Part("student: kept for the backward pass", kept),
+        Part("student: held by a forward and backward pass", passes),
         Part("logits of a chunk, and what is made of them", LOGITS * FLOAT * chunk),
         Part("gradient of the student's head, made in the loss", FLOAT * student.table if trained.head else 0),
     ]
     if method.teacher:
         parts.append(Part("teacher: embeddings and head", 2 * FLOAT * teacher.table))
         parts += _teacher_texts(config, method, teacher, lengths)
+    else:
+        parts.append(Part("teacher: embeddings", FLOAT * teacher.table, "host"))
     return [part for part in parts if part.size]
 
 

@@ -51,7 +51,7 @@ class TinyRun:
         return len(self.losses) == STEPS and self.tensors == self.with_gradient == self.moved > 0
 
 
-def tiny_run(config: TrainConfig, student: PretrainedConfig, teacher: PretrainedConfig | None) -> TinyRun:
+def tiny_run(config: TrainConfig, student: PretrainedConfig, teacher: PretrainedConfig) -> TinyRun:
     """Train ``STEPS`` steps in a temporary directory, with the recipe's method, precision, LoRA and checkpointing.
 
     What is left of it is what this returns. fp16 wants a GPU; without one it is fp32. The checkpoint that it writes is
@@ -64,8 +64,7 @@ def tiny_run(config: TrainConfig, student: PretrainedConfig, teacher: Pretrained
         same = METHODS[config.method].same_tokenizer
         if config.student != "new":
             _write_model(room / "student", student, 300, seed=1)
-        if teacher is not None:
-            _write_model(room / "teacher", teacher, 300 if same else 340, seed=2)
+        _write_model(room / "teacher", teacher, 300 if same else 340, seed=2)
         with _watched() as seen:
             metrics = train(small, room / "out")
         load_checkpoint(room / "out")
@@ -74,12 +73,11 @@ def tiny_run(config: TrainConfig, student: PretrainedConfig, teacher: Pretrained
 
 
 def _small_recipe(config: TrainConfig, room: Path) -> TrainConfig:
-    teacher = room / "teacher" if METHODS[config.method].teacher else room / "student"
     no_gpu = config.precision == "fp16" and not torch.accelerator.is_available()
     return dataclasses.replace(
         config,
         student="new" if config.student == "new" else str(room / "student"),
-        teacher=str(teacher),
+        teacher=str(room / "teacher"),
         data=(str(room / "data.jsonl"),),
         data_limits=(),
         held_out=0,
@@ -121,7 +119,7 @@ def _write_model(path: Path, config: PretrainedConfig, vocabulary: int, seed: in
 
 
 def small_config(config: PretrainedConfig, vocabulary: int, end: int) -> PretrainedConfig:
-    """The same architecture, two layers of 32 with four heads; as many queries share a key as in the real one."""
+    """The same architecture, two layers of 32 with four heads; queries share keys where they do in the real one."""
     real: Any = config
     shared = real.num_attention_heads // (getattr(real, "num_key_value_heads", None) or real.num_attention_heads)
     sizes: dict[str, Any] = {

@@ -1,13 +1,18 @@
-"""What the student's forward pass keeps for its backward pass: traced on one and two layers of it, without memory."""
+"""What the student's passes hold at most: traced on two and three layers of it, without their memory."""
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
 from probe.config import TrainConfig
+from probe.distillation.activations import fuse_activations
 from probe.distillation.architectures import meta_model, resized
 from probe.distillation.lora import add_lora
 from probe.distillation.steps import AUTOCAST
@@ -15,55 +20,76 @@ from probe.distillation.steps import AUTOCAST
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
 
+VOCABULARY = 8  # tables are counted elsewhere
 
-def kept_bytes(config: PretrainedConfig, train: TrainConfig, rows: int, length: int, device: str = "cpu") -> int:
-    """Bytes that autograd holds at the end of a forward pass of ``rows`` texts of ``length`` tokens, at most.
 
-    Counted are the tensors that are saved, each storage once, the parameters not; with autocast, the weights' copies
-    too. With gradient checkpointing it is each layer's input, and all of the one layer that is computed again. Layers
-    are alike, so two are enough to know all. ``device``: of the attention kernel, which may hold the scores or not.
+def passes_bytes(config: PretrainedConfig, train: TrainConfig, rows: int, length: int, device: str = "cpu") -> int:
+    """Bytes that one forward and backward pass of the student over ``rows`` x ``length`` tokens holds at most, beside
+    weights, their gradients and the loss.
+
+    That is what autograd keeps, autocast's copies of the weights, and what a layer needs while it is at work; with
+    gradient checkpointing, of all layers but one their inputs alone. Layers are alike, so two and three of them are
+    enough to know all. ``device``: of the attention kernel, which may hold all scores or none.
     """
     layers: int = config.num_hidden_layers
-
-    def of(count: int, checkpointing: bool) -> int:
-        return _traced(resized(config, num_hidden_layers=count), train, checkpointing, rows, length, device)
-
-    first, second = of(1, False), of(2, False)
-    if not train.gradient_checkpointing:
-        return first + (layers - 1) * (second - first)
-    input_alone, inputs = of(1, True), of(2, True)
-    return input_alone + (layers - 1) * (inputs - input_alone) + second - first
+    two, three = (_traced(resized(config, num_hidden_layers=n), train, rows, length, device) for n in (2, 3))
+    return two + (layers - 2) * (three - two)
 
 
-def _traced(
-    config: PretrainedConfig, train: TrainConfig, checkpointing: bool, rows: int, length: int, device: str
-) -> int:
+def _traced(config: PretrainedConfig, train: TrainConfig, rows: int, length: int, device: str) -> int:
     from torch._subclasses import FakeTensorMode
 
-    model = meta_model(config)
+    model = meta_model(resized(config, vocab_size=VOCABULARY))
     if train.lora_rank:
         add_lora(model, train)
-    if checkpointing:
+    fuse_activations(model)  # as the trainer does
+    if train.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    saved: dict[int, torch.Tensor] = {}  # by storage; the tensors are kept, so that no two storages share an identity
-
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        return saved.setdefault(_storage(tensor), tensor)
-
     with FakeTensorMode(allow_non_fake_inputs=True):
         _without_memory(model, device)
-        ids = torch.zeros(rows, length, dtype=torch.long, device=device)
-        cast = torch.autocast(device, AUTOCAST.get(train.precision), enabled=train.precision in AUTOCAST)
-        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), cast:
-            hidden: Any = model.train().base_model(input_ids=ids, use_cache=False).last_hidden_state
         for parameter in model.parameters():
-            saved.pop(_storage(parameter), None)
-        del hidden
-    return sum(tensor.untyped_storage().nbytes() for tensor in saved.values())
+            if parameter.requires_grad:
+                parameter.register_post_accumulate_grad_hook(_forget)
+        ids = torch.zeros(rows, length, dtype=torch.long, device=device)
+        with _Live([*model.parameters(), *model.buffers()]) as live:
+            with torch.autocast(device, AUTOCAST.get(train.precision), enabled=train.precision in AUTOCAST):
+                hidden: Any = model.train().base_model(input_ids=ids, use_cache=False).last_hidden_state
+            hidden.backward(torch.ones_like(hidden))
+    return live.most
 
 
-def _storage(tensor: torch.Tensor) -> int:
-    return tensor.untyped_storage()._cdata
+def _forget(parameter: torch.Tensor) -> None:
+    parameter.grad = None
+
+
+class _Live(TorchDispatchMode):
+    """Adds up the storages that operations make, while they live; not those that ``were`` there, which views share."""
+
+    def __init__(self, were: Sequence[torch.Tensor]) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self._known: dict[int, weakref.ref[Any]] = {}
+        for tensor in were:
+            self._known[tensor.untyped_storage()._cdata] = weakref.ref(tensor)
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        tree_map_only(torch.Tensor, self._made, result)
+        return result
+
+    def _made(self, tensor: torch.Tensor) -> None:
+        storage = tensor.untyped_storage()
+        key, size = storage._cdata, storage.nbytes()
+        if key in self._known:
+            return
+
+        def freed(_: Any) -> None:
+            self.now -= size
+            self._known.pop(key, None)
+
+        self._known[key] = weakref.ref(storage, freed)
+        self.now += size
+        self.most = max(self.most, self.now)
 
 
 def _without_memory(model: PreTrainedModel, device: str) -> None:
