@@ -21,7 +21,7 @@ is the identity where no tokens share a place.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -84,15 +84,21 @@ def _heirs(student: Correspondence, teacher: Correspondence, i: int, j: int) -> 
     if low >= high:
         yield from ((a, b) for a in student.heirs[i] for b in teacher.heirs[j])
         return
-    rows = [_clipped(student.new[a], low, high) for a in student.heirs[i]]
-    columns = [_clipped(teacher.new[b], low, high) for b in teacher.heirs[j]]
-    for row, column in overlapping(rows, columns):
-        yield student.heirs[i][row], teacher.heirs[j][column]
+    rows, columns = _holding(student, i, low, high), _holding(teacher, j, low, high)
+    for row, column in overlapping([span for _, span in rows], [span for _, span in columns]):
+        yield rows[row][0], columns[column][0]
 
 
-def _clipped(place: Place, low: int, high: int) -> tuple[int, int]:
-    start = min(max(place.start, low), high)
-    return start, min(max(place.end, start), high)
+def _holding(side: Correspondence, old: int, low: int, high: int) -> list[tuple[int, tuple[int, int]]]:
+    """The heirs of an old token that hold bytes of [low, high), each with the bytes of it that they hold."""
+    heirs = side.heirs[old]
+    found = []
+    for k in range(bisect_right(heirs, low, key=lambda new: side.new[new].end), len(heirs)):
+        place = side.new[heirs[k]]
+        if place.start >= high:
+            break
+        found.append((heirs[k], (max(place.start, low), min(place.end, high))))
+    return found
 
 
 def _reason(student: Correspondence, teacher: Correspondence, i: int, j: int) -> str:

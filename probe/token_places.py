@@ -142,7 +142,8 @@ def correspond(old: tuple[Place, ...], new: tuple[Place, ...]) -> Correspondence
         for pair in zip(group, here[place], strict=True)
     ]  # fmt: skip
     same = dict(pairs)
-    free = [a for a in range(len(new)) if a not in set(same.values())]
+    taken = set(same.values())
+    free = [a for a in range(len(new)) if a not in taken]
     begins: dict[int, list[int]] = {}
     for a in free:
         begins.setdefault(new[a].begin, []).append(a)
