@@ -54,8 +54,8 @@ def beside(width: int) -> tuple[DeltaGenerator, DeltaGenerator]:
     room = draw_example.PAGE_WIDTH - width - 20
     if room < TEXT_WIDTH:
         return st.container(), st.container()
-    left, right = st.columns([width + 20, room])
-    return left, right
+    row = st.container(horizontal=True, gap="medium")  # which wraps in a narrow window; columns would overlap
+    return row.container(width=width), row.container(width=room - 20)
 
 
 def scores_line(amap: AttentionMap, gold: Gold | None) -> str:

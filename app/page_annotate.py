@@ -13,7 +13,7 @@ from app.draw_annotation import Other
 from app.draw_desk import Seat
 from app.listing import search
 from app.source import Source
-from probe.errors import DataError, ProbeError
+from probe.errors import DataError, ProbeError, UnsafeError
 
 MOST_LISTED = 500  # examples in the selector; the search box narrows them down
 HOW_TO = """
@@ -46,8 +46,12 @@ def draw_annotations(source: Source, annotations: Annotations, gold: Path | None
     top = st.container(horizontal=True, vertical_alignment="bottom", gap="medium")
     with top:
         name, notes = draw_desk.draw_name()
+    try:
+        done = len(annotations.examples_of(name)) if name else None
+    except UnsafeError:
+        name, done, notes = "", None, [*notes, f"annotator = {name} (its folder is a symbolic link; refused)"]
     with st.sidebar:
-        example, listed, note = draw_example(source, len(annotations.examples_of(name)) if name else None)
+        example, listed, note = draw_example(source, done)
     allowed = {**draw_annotation.allowed_links(), "format": list(draw_agreement.FORMATS)}
     notes = [*notes, *note, *links.note_misfits("annotate", allowed)]
     if example is None:
