@@ -14,6 +14,7 @@ import pytest
 from app.annotations import Annotations
 from probe.gold import read_gold, write_gold
 from tests import app_maps, browser, tiny
+from tests.app_contrast import faint
 from tests.test_app_key_query import make_clouds
 from tests.test_app_training import make_run
 
@@ -205,3 +206,28 @@ def test_the_address_of_a_view_opens_the_same_view(page, chrome, address, name):
             break
     assert view(other) == left and "do not fit" not in left[0]
     other.close()
+
+
+# --- letters that can be read
+
+
+@pytest.mark.parametrize("name", ["browse", "compare", *CHOICES, "try_text"])
+def test_letters_have_a_contrast_of_at_least_4_5_in_both_themes(page, address, name):
+    page.emulate_media(color_scheme="light")
+    page.goto(f"{address}/{name}", wait_until="commit")
+    if name == "try_text":
+        page.get_by_role("button", name="Show the map").click()
+    page.get_by_text("Provenance").wait_for()
+    grounds = []
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.locator("[data-testid='stSkeleton']").first.wait_for(state="detached")
+        browser.settle(page)
+        grounds.append(page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor"))
+        assert faint(page) == []
+    assert grounds == ["rgb(255, 255, 255)", "rgb(16, 22, 31)"]
+
+
+def test_faint_letters_are_found(page):
+    page.set_content("<p style='color: #777'>grey</p><p style='opacity: 0.5'>half</p><p>black</p>")
+    assert faint(page) == ["grey: 4.48", "half: 3.98"]
