@@ -54,11 +54,11 @@ def run(args: argparse.Namespace) -> None:
               "--out", str(maps), "--overwrite", *limit)  # fmt: skip
     _step("analysis.export_heatmaps", str(maps), "--gold", GOLD, "--out", str(out / "heatmaps"),
           "--workers", str(args.workers), "--resume", "--checkpoint", *(Path(c).name for c in CHECKPOINTS))  # fmt: skip
-    _step("analysis.alignment_report", str(maps), "--gold", GOLD, "--out", str(out / "report"))
-    _step("analysis.failures", str(maps), "--gold", GOLD, "--out", str(out / "failures"))
     if not current or not (out / "key_query" / "key_query.csv").is_file():
         _step("analysis.key_query", "--checkpoint", *CHECKPOINTS, "--data", PROBE_SET, "--out", str(out / "key_query"),
               *limit)  # fmt: skip
+    _step("analysis.alignment_report", str(maps), "--gold", GOLD, "--out", str(out / "report"))
+    _step("analysis.failures", str(maps), "--gold", GOLD, "--out", str(out / "failures"))
     print(
         f"""
 done in {time.monotonic() - started:.0f} s

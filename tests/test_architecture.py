@@ -17,6 +17,8 @@ TORCH_FREE = (
     "attention_map", "map_store", "map_index", "alignment", "spans", "gold", "metrics", "measures", "ties",
     "baselines", "statistics", "tables", "runs", "plotting", "display", "tokenization", "data", "config", "files",
     "errors", "cli", "__main__", "scoring", "extract_command", "doctor", "verify",
+    "gold_record", "gold_formats", "gold_transfer", "token_places", "gold_move", "gold_sources", "gold_inputs",
+    "gold_command", "adjudication", "agreement", "link_extractions",
     "evaluation.rouge", "evaluation.journal", "evaluation.tables", "evaluation.evaluate",
 )  # fmt: skip
 TYPED_IN = ("app.live", "app.page_try_text")
