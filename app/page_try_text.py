@@ -10,6 +10,7 @@ from app import draw_single, draw_states, links, live, palette
 from app.context import Context
 from app.draw_list import DIRECTIONS, one_of
 from app.training_runs import settings_line
+from app.turns import PAGES
 from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.files import MANIFEST
@@ -37,7 +38,8 @@ def draw(context: Context) -> None:
         help="t2s: each student row sums to 1. s2t: each teacher column does.",
     )  # fmt: skip
     try:
-        maps, gold = live.maps_of(context.checkpoints, *asked)
+        with PAGES.aside():  # a checkpoint takes seconds to load
+            maps, gold = live.maps_of(context.checkpoints, *asked)
     except DataError as error:
         st.warning("This text has no map.", icon=":material/edit_note:")
         return draw_states.draw_plain(str(error))
