@@ -210,20 +210,20 @@ def test_memory_lines_by_hand() -> None:
     assert parts["student: held by a forward and backward pass"].size == 12345
     assert parts["teacher: embeddings and head"].size == 2 * 4 * 32000 * 4096
     assert parts["teacher: states of all texts, float16"].size == 2 * 200 * 4096
-    assert parts["teacher: summaries of all texts"].size == 4 * 200 * 4097
+    assert parts["teacher: summaries of the texts met"].size == 4 * 200 * 4097
     assert "gradient of the student's head, made in the loss" not in parts
     filling = {p.name: p.size for p in estimates.filling_memory(student, teacher)}
     assert filling["teacher: weights, float32"] == 4 * 7_241_732_096
 
 
 def test_work_of_a_run_by_hand() -> None:
-    """2 steps of 3 texts of 10 tokens, 4 of them response; the projectors' products are left out."""
+    """2 steps of 3 texts of 10 tokens, 4 of them response, of 7 texts; the projectors' products are left out."""
     student, teacher = sizes("gpt2"), sizes("Qwen/Qwen1.5-1.8B")
     config = recipe(PAIR[0], steps=2, batch_size=3, gradient_checkpointing=False)
     work = estimates.run_work(config, student, teacher, Trainable(1, 0, 0, True), Lengths(7, 10.0, 4.0, ""))
     assert work.student == 3 * 60 * (2 * student.linear + 4 * 12 * 768 * 10)
     own, t2s, s2t = 3 * 2 * 50257 * 768, 2 * 2 * 50257 * 768, 2 * 2 * 151936 * 2048
-    assert work.vocabulary == 24 * (own + t2s + s2t) + 28 * 2 * 2 * 151936 * 2048
+    assert work.vocabulary == 24 * (own + t2s + s2t) + 6 * 4 * 2 * 2 * 151936 * 2048
     assert work.teacher == 70 * (2 * teacher.linear + 4 * 24 * 2048 * 10)
     alone = estimates.run_work(recipe("sft"), student, student, Trainable(1, 0, 0, True), Lengths(7, 10.0, 4.0, ""))
     assert alone.teacher == 0

@@ -108,10 +108,11 @@ def training_memory(
 def _teacher_texts(config: TrainConfig, method: Method, teacher: Architecture, lengths: Lengths) -> list[Part]:
     positions = round(lengths.examples * lengths.response)
     stored = 2 if config.teacher_dtype == "float16" else FLOAT
-    summaries = FLOAT * positions * (teacher.width + 1) if method.projectors else 0
+    met = round(min(lengths.examples, config.steps * config.batch_size) * lengths.response)
+    summaries = FLOAT * met * (teacher.width + 1) if method.projectors else 0
     return [
         Part(f"teacher: states of all texts, {config.teacher_dtype}", stored * positions * teacher.width, "host"),
-        Part("teacher: summaries of all texts", summaries, "host"),
+        Part("teacher: summaries of the texts met", summaries, "host"),
     ]
 
 
@@ -153,6 +154,6 @@ def run_work(
         products += 2 * 2 * student.table + 2 * 2 * teacher.table
     elif method.teacher:
         products += 2 * teacher.table
-    once = lengths.examples * lengths.response * 2 * 2 * teacher.table if method.projectors else 0.0
+    once = min(lengths.examples, seen) * lengths.response * 2 * 2 * teacher.table if method.projectors else 0.0
     teacher_pass = forward_work(teacher, lengths.examples * lengths.tokens, lengths.tokens) if method.teacher else 0.0
     return Work(forward * student_factor(config, trained, student), positions * products + once, teacher_pass)
