@@ -28,9 +28,9 @@ from tests.test_alignment_report import PROVENANCE
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories
 WRITERS = {  # who writes CSV: each is run below, but for probe_curve, whose only string is a signature of ours
-    "probe/scoring.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py", "analysis/failures.py",
-    "analysis/heatmap_files.py", "analysis/key_query.py", "analysis/sensitivity.py", "analysis/imposed_maps.py",
-    "app/downloads.py", "app/export_worker.py",
+    "probe/scoring.py", "probe/gold_agree.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py",
+    "analysis/failures.py", "analysis/heatmap_files.py", "analysis/key_query.py", "analysis/sensitivity.py",
+    "analysis/imposed_maps.py", "app/downloads.py", "app/export_worker.py",
 }  # fmt: skip
 
 
@@ -52,6 +52,7 @@ def stored(tmp_path_factory) -> Path:
                 weights = np.roll(np.eye(len(side)), len(name) % 3, axis=0).astype(np.float32)
                 writer.add(replace(base, checkpoint=name, method=f"{name}|x", direction=direction, weights=weights))
     write_gold(folder / "gold.jsonl", golds)
+    write_gold(folder / "second.jsonl", {name: replace(gold, annotator="=2;=3") for name, gold in golds.items()})
     return folder
 
 
@@ -101,13 +102,16 @@ STORED: dict[str, Callable[[Path, Path], int]] = {
         "analysis.export_heatmaps", room / "maps", "--gold", room / "gold.jsonl", "--out", out, "--limit", 2,
         "--workers", 1,
     ),
+    "gold agree": lambda room, out: probe_main.main(
+        ["gold", "agree", f"{room}/gold.jsonl", f"{room}/second.jsonl", "--out", str(out / "agreement.csv")]
+    ),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("command", STORED)
 def test_commands_on_stored_maps(stored, tmp_path, capsys, command):
     assert STORED[command](stored, tmp_path / "out") == 0, capsys.readouterr().err
-    assert checked(tmp_path / "out") > {"failures": 3000, "export_heatmaps": 20}.get(command, 20_000)
+    assert checked(tmp_path / "out") > {"failures": 3000, "export_heatmaps": 20, "gold agree": 100}.get(command, 20_000)
 
 
 def _of_checkpoint(room: Path, module: str, out: Path, *more: object) -> int:
