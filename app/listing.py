@@ -114,8 +114,8 @@ def search(frame: pd.DataFrame, text: str) -> tuple[pd.DataFrame, bool]:
     wanted = wanted if wanted.strip() != wanted and len(wanted.strip()) < SHORTEST else wanted.strip()
     if not wanted.strip():
         return frame, False
-    exact = [wanted in hay for hay in frame["haystack"]]
-    if any(exact) or len(wanted) < SHORTEST:
+    exact = np.array([wanted in hay for hay in frame["haystack"]], dtype=bool)  # an empty list would choose columns
+    if exact.any() or len(wanted) < SHORTEST:
         return frame[exact], False
     scores = process.cdist([wanted], frame["haystack"].tolist(), scorer=fuzz.partial_ratio, score_cutoff=ALIKE)[0]
     return frame[scores >= ALIKE], True

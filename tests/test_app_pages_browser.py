@@ -213,14 +213,13 @@ def test_the_address_of_a_view_opens_the_same_view(page, chrome, address, name):
 
 @pytest.mark.parametrize("name", ["browse", "compare", *CHOICES, "try_text"])
 def test_letters_have_a_contrast_of_at_least_4_5_in_both_themes(page, address, name):
-    page.emulate_media(color_scheme="light")
-    page.goto(f"{address}/{name}", wait_until="commit")
-    if name == "try_text":
-        page.get_by_role("button", name="Show the map").click()
-    page.get_by_text("Provenance").wait_for()
     grounds = []
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
+        page.goto(f"{address}/{name}", wait_until="commit")
+        if name == "try_text":
+            page.get_by_role("button", name="Show the map").click()
+        page.get_by_text("Provenance").wait_for()
         page.locator("[data-testid='stSkeleton']").first.wait_for(state="detached")
         browser.settle(page)
         grounds.append(page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor"))

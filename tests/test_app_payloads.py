@@ -74,3 +74,9 @@ def test_names_of_folders_that_are_no_text_break_no_page(monkeypatch, tmp_path: 
     assert not test.exception and "curve of bad\ufffd" in shown(test)
     test = open_page(monkeypatch, "try_text", "--maps", tmp_path / "no", "--checkpoints", tmp_path / "c")
     assert not test.exception and test.selectbox(key="checkpoint").options == ["good"]
+
+
+def test_a_short_search_in_an_empty_list_finds_nothing(monkeypatch, tmp_path: Path):
+    maps, gold = make_files(tmp_path)
+    test = open_page(monkeypatch, "browse", "--maps", maps, "--gold", gold, q="+1", score="1.0")
+    assert not test.exception and test.subheader[0].value == "No example matches"
