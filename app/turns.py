@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 
 # Python runs one page at a time anyway. Fifty threads that all want it cost 67 ms of CPU a page, two in turn 47, and
@@ -21,6 +22,7 @@ class Turns:
         self._waiting: collections.deque[threading.Event] = collections.deque()
         self._lock = threading.Lock()
         self._mine = threading.local()  # whether this thread has a place
+        self._last = time.monotonic()  # when a page was last begun or done
 
     @contextlib.contextmanager
     def turn(self, longest: float = LONGEST) -> Iterator[None]:
@@ -45,8 +47,14 @@ class Turns:
         """Whether a page is being made: work in the background lets it go first."""
         return self._free < self._places
 
+    @property
+    def quiet(self) -> float:
+        """For how many seconds no page has been made."""
+        return 0.0 if self.busy else time.monotonic() - self._last
+
     def _leave(self) -> bool:
         had_place, self._mine.place = getattr(self._mine, "place", False), False
+        self._last = time.monotonic()
         if had_place:
             self._give_back()
         return had_place

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import threading
+import time
+from pathlib import Path
 
 import PIL.ImageFile  # noqa: F401, this and the next are what Streamlit loads when the first page is drawn
 import streamlit.emojis  # noqa: F401, compiles a long pattern
@@ -14,8 +17,10 @@ from app.arguments import arguments
 from app.listing import Filters, chosen, with_difference
 from app.palette import LIGHT
 from app.source import Source
+from app.turns import PAGES
 from probe.errors import ProbeError
 
+QUIET = 3.0  # seconds without a page, after which the server has time for more
 PATIENCE = 5.0  # seconds; the scores of a bigger store come while people already look
 
 
@@ -28,11 +33,19 @@ def warm_up(argv: list[str]) -> None:
             with contextlib.suppress(ProbeError, OSError):
                 source = cache.open_source(options.maps, options.gold)
         if options.gold is not None and source.golds:
-            cache.report_is_made(source, options.gold)
+            threading.Thread(target=_prepare_report, args=(source, options.gold), name="report", daemon=True).start()
         cache.board(source).wait(PATIENCE)
         if len(source.store):
             _rehearse(source)
     _set_aside()
+
+
+def _prepare_report(source: Source, gold: Path) -> None:
+    """Begin to make Overview's report once nobody waits for a page: the first one is to be there soon."""
+    time.sleep(QUIET)  # the first visitor is about to come
+    while PAGES.quiet < QUIET:
+        time.sleep(0.2)
+    cache.report_is_made(source, gold)
 
 
 def _set_aside() -> None:
