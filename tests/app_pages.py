@@ -27,7 +27,7 @@ def make_files(folder: Path) -> tuple[Path, Path]:
 def open_page(monkeypatch: pytest.MonkeyPatch, name: str, *arguments: object, **query: str) -> AppTest:
     """Run the page ``name`` of a dashboard started with ``arguments``, as its link with ``query`` opens it."""
     monkeypatch.setattr(sys, "argv", ["main.py", *map(str, arguments)])
-    test = AppTest.from_file(str(ROOT / "app/page.py"), default_timeout=120)
+    test = AppTest.from_file(str(ROOT / "app/page.py"), default_timeout=600)
     test._page_hash = calc_hash(name)  # AppTest can name pages that are files, not those that are functions
     for key, value in query.items():
         test.query_params[key] = value
