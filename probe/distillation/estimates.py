@@ -117,7 +117,8 @@ def _teacher_texts(config: TrainConfig, method: Method, teacher: Architecture, l
 
 
 def filling_memory(student: Architecture, teacher: Architecture) -> list[Part]:
-    """Memory while the teacher runs over its texts, before training: on the CPU, in float32, once for each text."""
+    """Memory while the teacher runs over its texts once, in float32, before training: loaded by the host, which also
+    runs it where no accelerator holds it."""
     widest = 4 * teacher.width * FLOAT * TOKENS_PER_FORWARD
     return [
         Part("student: weights", FLOAT * student.parameters, "host"),
