@@ -60,7 +60,8 @@ def test_the_recipes_of_the_papers_run_dry(name: str, no_network: Path, capsys: 
         assert tried["tensors"] == 2 * 2 * 2 + 2 * (3 if name == MISTRAL else 2)
     assert found["settings"] == recipe(name).as_dict()
     assert found["seconds"]["teacher"] == pytest.approx(found["operations"]["teacher"] / 1e14)
-    assert not any((no_network / "temporary").iterdir()) and not (no_network / "cache").exists()
+    left = [file for file in (no_network / "temporary").rglob("*") if not file.name.startswith("torchinductor")]
+    assert not left and not (no_network / "cache").exists()  # torch makes that empty folder when it is imported
 
 
 def test_the_page_for_people(no_network: Path, capsys: pytest.CaptureFixture[str]) -> None:
