@@ -22,7 +22,7 @@ PLAIN = {
     "PageLink.query_string",
 }  # fmt: skip
 ROOM = 6  # tokens at once: each page draws a handful of names, and Overview compares every two runs
-TYPED = 100  # letters of a token that are typed: tiny models take short texts
+TYPED = 120  # bytes of a token that are typed: tiny models take short texts
 
 
 def strings(test: AppTest) -> Iterator[tuple[str, str]]:
@@ -95,12 +95,13 @@ def check_token(monkeypatch: pytest.MonkeyPatch, room: Room, number: int) -> tup
 def check_typed(monkeypatch: pytest.MonkeyPatch, room: Room, number: int) -> int:
     """Type one token as prompt and response, to the checkpoint that is called by it; how many texts held it."""
     token = room.tokens[number]
+    typed = token.encode()[:TYPED].decode("utf-8", "ignore")
     test = open_page(monkeypatch, "try_text", *room.arguments, checkpoint=file_name(token))
     for key in ("prompt", "response"):
-        test.text_area(key=key).set_value(token[:TYPED])
+        test.text_area(key=key).set_value(typed)
     test.button[0].click().run()
-    seen = [token[:TYPED]] if token.strip() else []
-    return check_sent(test, [token[:TYPED], file_name(token)], ("try_text", token[:80]), seen=seen)
+    seen = [typed] if token.strip() else []
+    return check_sent(test, [typed, file_name(token)], ("try_text", token[:80]), seen=seen)
 
 
 def check_room(monkeypatch: pytest.MonkeyPatch, room: Room, *, typed: bool) -> tuple[int, int]:
