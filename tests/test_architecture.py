@@ -145,6 +145,7 @@ def test_losses_import_neither_trainer_nor_logging() -> None:
         "losses",
         "aligned_losses",
         "divergences",
+        "divergence_gradients",
         "fused_head",
         "student_head",
         "guided_head",

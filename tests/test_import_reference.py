@@ -370,7 +370,7 @@ def test_only_the_importer_unpickles() -> None:
             calls = ("torch.load", "np.load", "numpy.load", "pd.read_pickle", "eval", "exec", "compile", "__import__")
             risky = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
             if (
-                call in calls
+                (call in calls and "allow_pickle=False" not in text)  # numpy then refuses whatever is pickled
                 or names & risky or module in risky or "trust_remote_code=True" in text or "allow_pickle=True" in text
             ):  # fmt: skip
                 found.setdefault(file.relative_to(ROOT).as_posix(), []).append(text)

@@ -115,7 +115,8 @@ def kd(
     `student_bias`, from both terms; the teacher is a constant. Raises ValueError where the targets differ.
     """
     pairs = same_positions(states)
-    terms = StudentTerms(1 - kd_rate, kd_rate, temperature, same_vocabulary(divergence))
+    one_size = len(student_head) == len(teacher_head)  # a padded table is cut, which has no gradient written out
+    terms = StudentTerms(1 - kd_rate, kd_rate, temperature, divergence if one_size else same_vocabulary(divergence))
     guide = _logits_at(pairs[1], states.teacher_hidden, teacher_head, teacher_bias)
     return _guided(states, student_head, student_bias, pairs[0], guide, terms, reduction)
 
