@@ -8,7 +8,7 @@ null until somebody fills it in, ``note`` is hers to use.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from probe.agreement import LEVELS, check_same_cells
 from probe.errors import DataError
 from probe.files import atomic_file
 from probe.gold import Gold, Link
-from probe.gold_formats import lines_of
+from probe.gold_formats import records_of
 from probe.gold_record import refuse_surrogates
 
 RULES = ("union", "intersection", "a", "b")
@@ -140,7 +140,7 @@ def read_decisions(path: Path | str, wanted: Sequence[Difference]) -> list[Diffe
     """
     open_ = {one.cell: one for one in wanted}
     found: dict[tuple[str, Link], Difference] = {}
-    for place, record in _records(Path(path)):
+    for place, record in records_of(Path(path), "one decision"):
         one = _difference(record, place)
         if one.cell in found:
             raise DataError(
@@ -159,21 +159,9 @@ def read_decisions(path: Path | str, wanted: Sequence[Difference]) -> list[Diffe
 
 def still_open(path: Path | str, wanted: Sequence[Difference]) -> list[Difference]:
     """``wanted`` with the decisions of an older file on cells that still differ in the same way (``--renew``)."""
-    old = {replace(one, decision="", note=""): one for one in (_difference(r, p) for p, r in _records(Path(path)))}
+    before = (_difference(record, place) for place, record in records_of(Path(path), "one decision"))
+    old = {replace(one, decision="", note=""): one for one in before}
     return [old.get(one, one) for one in wanted]
-
-
-def _records(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for place, line in lines_of(path):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: broken JSON ({error}). Each line is one decision.") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{place}: wanted a JSON object, found {type(record).__name__}.")
-        yield place, record
 
 
 def _difference(record: dict[str, Any], place: str) -> Difference:

@@ -9,7 +9,7 @@ from pathlib import Path
 from probe.attention_map import TokenAxis
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold_formats import SUFFIXES, WRITERS, by_number, gather, in_order, lines_of, read_links
+from probe.gold_formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
 from probe.gold_record import Gold, Link, gold_from_record, gold_record
 
 __all__ = [
@@ -175,15 +175,7 @@ def _read_jsonl(path: Path) -> dict[str, Gold]:
 
 
 def _jsonl_golds(path: Path) -> Iterator[tuple[str, Gold]]:
-    for place, line in lines_of(path):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{place}: broken JSON ({error}). Each line is one JSON object.") from error
-        if not isinstance(record, dict):
-            raise DataError(f"{place}: wanted a JSON object, found {type(record).__name__}.")
+    for place, record in records_of(path, "one JSON object"):
         yield place, gold_from_record(record, place)
 
 

@@ -9,9 +9,11 @@ Lines without ids belong to the texts in their order; indices are counted over t
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from probe.errors import DataError
 from probe.gold_record import Gold, Link
@@ -47,6 +49,20 @@ def lines_of(path: Path) -> Iterator[tuple[str, str]]:
             yield place, line.decode("utf-8").removeprefix("\ufeff").rstrip("\r")
         except UnicodeDecodeError as error:
             raise DataError(f"{place}: not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from error
+
+
+def records_of(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """("file:line", JSON object) of every line that is not blank; ``what`` says in errors what a line is."""
+    for place, line in lines_of(path):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{place}: broken JSON ({error}). Each line is {what}.") from error
+        if not isinstance(record, dict):
+            raise DataError(f"{place}: wanted a JSON object, found {type(record).__name__}.")
+        yield place, record
 
 
 def read_links(path: Path, form: str) -> list[LinkLine]:
