@@ -51,13 +51,14 @@ def test_ties_share_a_credit_of_one(problem):
 @LAW
 @given(problems())
 def test_top1_moves_with_rows_and_columns(problem):
-    assert (top1(problem.permuted()) == top1(problem)[problem.row_order]).all()
+    assert top1(problem.permuted()) == pytest.approx(top1(problem)[problem.row_order], abs=1e-12)
 
 
 @LAW
 @given(problems(), PADDING, PADDING)
 def test_top1_ignores_padding(problem, rows, columns):
-    assert (top1(padded(problem, rows, columns)) == np.append(top1(problem), np.zeros(rows))).all()
+    # Seven shares of 1/7 add up to 1 or to its neighbour: it depends on how many columns are added at once.
+    assert top1(padded(problem, rows, columns)) == pytest.approx(np.append(top1(problem), np.zeros(rows)), abs=1e-12)
 
 
 @LAW
