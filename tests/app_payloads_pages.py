@@ -18,7 +18,7 @@ from tests.app_payloads_rooms import Room, file_name, make_room
 # The fields of Streamlit's messages that a browser gets as text, data or attribute; all others may be Markdown.
 PLAIN = {
     "Text.body", "Code.code_text", "VegaLiteChart.spec", "VegaLiteChart.alt", "VegaLiteChart.id", "Dataframe.alt",
-    "Dataframe.id", "Selectbox.options", "Selectbox.raw_value", "Selectbox.default", "MultiSelect.options",
+    "Dataframe.id", "Slider.id", "Selectbox.options", "Selectbox.raw_value", "Selectbox.default", "MultiSelect.options",
     "MultiSelect.raw_values", "TextInput.value", "TextInput.default", "TextArea.value", "TextArea.default",
     "PageLink.query_string",
 }  # fmt: skip
