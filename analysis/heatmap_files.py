@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import hashlib
 import json
 import re
@@ -18,13 +17,14 @@ from typing import Literal
 
 import pandas as pd
 
-import probe
 from probe.attention_map import AttentionMap, MapStore
 from probe.files import atomic_file, disk_errors, sha256_of
 from probe.gold import Gold
 from probe.tables import write_csv
+from probe.version import code_digest
 
 MANIFEST = "manifest.csv"
+DRAWN_BY = ()  # rooms of the library whose code decides what a picture looks like; none named: all of it
 JOURNAL = ".journal.jsonl"
 SCHEMA_VERSION = 1
 Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
@@ -110,16 +110,8 @@ def source_hash(amap: AttentionMap, gold: Gold | None, suffix: str, *settings: o
     """Sixteen digits that change whenever the picture would: the map, its gold, the format, settings, the code."""
     parts = [getattr(amap, field.name) for field in dataclasses.fields(amap) if field.name != "weights"]
     links = (sorted(gold.sure), sorted(gold.possible)) if gold else None
-    text = repr((parts, links, suffix, settings, _code_hash(), version("matplotlib"), SCHEMA_VERSION))
+    text = repr((parts, links, suffix, settings, code_digest(*DRAWN_BY), version("matplotlib"), SCHEMA_VERSION))
     return hashlib.sha256(text.encode("utf-8", "backslashreplace") + amap.weights.tobytes()).hexdigest()[:16]
-
-
-@functools.cache
-def _code_hash() -> str:
-    """Changes with the code that draws: after an update, pictures of the old look are not kept."""
-    folder = Path(probe.__file__).parent
-    sources = [*sorted((folder / "plotting").glob("*.py")), folder / "metrics.py", folder / "measures.py"]
-    return hashlib.sha256(b"".join(file.read_bytes() for file in sources)).hexdigest()
 
 
 class Folder:

@@ -19,7 +19,6 @@ from analysis import report_findings as findings
 from analysis import report_key_query, report_scores
 from analysis.report_key_query import KeyQuery
 from analysis.report_parts import Part, Picture, Table, picture
-from probe import __version__
 from probe.attention_map import MapStore
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold import Gold
@@ -27,6 +26,7 @@ from probe.metrics import score_map
 from probe.plotting.labels import readable
 from probe.report_text import COLUMNS
 from probe.scoring import Report
+from probe.version import __version__
 
 EXTREMES = 3  # best and worst examples that are shown
 SIDE_BY_SIDE = 2  # checkpoints whose maps of an example are shown

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from probe import __version__, cli, statistics
+from probe import cli, statistics
 from probe.data import read_examples
 from probe.files import MANIFEST, sha256_of
 from probe.gold import read_gold
 from probe.statistics import bca_interval, compare, holm
 from probe.tables import SCHEMA_VERSION, write_csv
+from probe.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from probe import __version__, cli
+from probe import cli
 from probe.data import read_examples
 from probe.errors import DataError
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.tables import SCHEMA_VERSION, write_csv
+from probe.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,9 +15,9 @@ from app import cache
 from app.context import Context
 from app.draw_list import Run
 from app.source import Source
-from probe import __version__
 from probe.errors import ProbeError
 from probe.files import sha256_of
+from probe.version import __version__
 
 REASONS = {
     2: "the command line cannot be carried out",

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-import probe
 from probe.errors import ProbeError
 from probe.files import atomic_directory, atomic_file, read_manifest, write_json, write_manifest
+from probe.version import __version__, code_digest
 
 if TYPE_CHECKING:
     from probe.scoring import Report
@@ -44,16 +44,7 @@ def _temporary() -> Path:
 
 def name(kind: str, digest: str) -> str:
     """The name under which something of a source is kept: other maps, gold or code have another one."""
-    return f"{kind}-{hashlib.sha256(f'{digest} {_code()}'.encode()).hexdigest()[:32]}"
-
-
-@functools.cache
-def _code() -> str:
-    """Digest of the code that makes the numbers."""
-    digest = hashlib.sha256(probe.__version__.encode())
-    for path in sorted(Path(probe.__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return f"{kind}-{hashlib.sha256(f'{digest} {code_digest()}'.encode()).hexdigest()[:32]}"
 
 
 def read_report(place: Path) -> Report | None:
@@ -77,7 +68,7 @@ def write_report(report: Report, place: Path) -> None:
             if isinstance(value, pd.DataFrame):
                 value.to_parquet(part / f"{field.name}.parquet")
         write_json(part / "notes.json", list(report.notes))
-        write_manifest(part, KIND, SCHEMA_VERSION, {"version": probe.__version__})
+        write_manifest(part, KIND, SCHEMA_VERSION, {"version": __version__})
     _forget_oldest(place)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from probe.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from probe.api import load as load
     from probe.api import open_maps as open_maps
-
-__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe import __version__
 from probe.errors import DataError
 from probe.gold import Gold, check_same_tokens
 from probe.metrics import gold_hash
+from probe.version import __version__
 
 LEVELS = ("none", "possible", "sure")
 

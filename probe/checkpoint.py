@@ -16,11 +16,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from probe import __version__
 from probe.attention import CrossModelAttention, Normalisation, SpaceProjectors
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import MANIFEST, atomic_directory, read_manifest, refuse_outside, write_json, write_manifest
 from probe.methods import METHODS
+from probe.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -16,8 +16,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from probe import __version__
 from probe.errors import DataError, DiskError, ProbeError
+from probe.version import __version__
 
 EXIT_CODES = (
     "exit codes: 0 ok, 2 usage, 3 bad data, 4 bad or damaged checkpoint or store, 5 non-finite numbers, "

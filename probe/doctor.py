@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from probe import __version__, cli
+from probe import cli
 from probe.errors import DamagedError
+from probe.version import __version__
 
 DESCRIPTION = """Say what this machine has: versions, threads, memory, cache directory, teacher, fonts, browser.
 Exit code 4 where something that the commands need is missing."""

@@ -8,10 +8,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe import __version__, cli
+from probe import cli
 from probe.data import Example, read_examples
 from probe.errors import UsageError
 from probe.files import MANIFEST, sha256_of
+from probe.version import __version__
 
 if TYPE_CHECKING:
     from probe.extraction import Extractor

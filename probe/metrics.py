@@ -12,7 +12,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from probe import __version__
 from probe.alignment import Link, LinkMethod, chunks, links_from_map
 from probe.attention_map import AttentionMap, TokenAxis
 from probe.errors import DataError
@@ -29,6 +28,7 @@ from probe.measures import (
     signed_distance,
 )  # fmt: skip
 from probe.ties import best_position_free, pair_classes, tied_rows
+from probe.version import __version__
 
 # Per-position scores, averaged over the positions where they are defined.
 POSITION_SCORES = (

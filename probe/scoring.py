@@ -11,7 +11,7 @@ from typing import get_args
 
 import pandas as pd
 
-from probe import __version__, baselines, cli, runs, statistics
+from probe import baselines, cli, runs, statistics
 from probe.alignment import LinkMethod
 from probe.attention_map import AttentionMap
 from probe.errors import DataError, UsageError
@@ -22,6 +22,7 @@ from probe.map_store import MapStore
 from probe.metrics import MapMetric, gold_hash
 from probe.report_text import report_lines, report_values
 from probe.tables import SCHEMA_VERSION, Described, Scored, describe, examples_frame, scored, tokens_frame, write_csv
+from probe.version import __version__
 
 EXAMPLES = """
   python -m probe score out/maps --gold analysis/gold/gold.jsonl

@@ -77,8 +77,8 @@ class Outcome:
 
 
 def properties(folder: Path) -> list[Property]:
-    """Every property test of the test files in ``folder``, in order of file and line."""
-    return [one for file in sorted(folder.glob("test_*.py")) for one in _properties_of(file)]
+    """Every property test of the test files below ``folder``, in order of file and line."""
+    return [one for file in sorted(folder.rglob("test_*.py")) for one in _properties_of(file)]
 
 
 def _properties_of(file: Path) -> Iterator[Property]:

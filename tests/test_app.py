@@ -177,7 +177,7 @@ def test_tokens_ids_and_categories_never_reach_markdown(page, store):
 
 
 def test_nothing_renders_html():
-    for path in (ROOT / "app").glob("*.py"):
+    for path in (ROOT / "app").rglob("*.py"):
         source = path.read_text(encoding="utf-8")
         assert "unsafe_allow" not in source and "st.html" not in source and "components" not in source, path
 

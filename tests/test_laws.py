@@ -69,11 +69,11 @@ def line_of(printed: str, name: str) -> str:
 
 
 def test_every_property_is_found():
-    found = Counter(one.file.name for one in laws.properties(laws.ROOT / "tests"))
+    found = Counter(one.file for one in laws.properties(laws.ROOT / "tests"))
     decorator = re.compile(r"^@given\(", re.MULTILINE)
-    files = (laws.ROOT / "tests").glob("test_*.py")
-    wanted = {file.name: len(decorator.findall(file.read_text(encoding="utf-8"))) for file in files}
-    wanted[Path(__file__).name] -= PLANTED.count("\n@given(")
+    files = (laws.ROOT / "tests").rglob("test_*.py")
+    wanted = {file: len(decorator.findall(file.read_text(encoding="utf-8"))) for file in files}
+    wanted[Path(__file__)] -= PLANTED.count("\n@given(")
     assert found == Counter({name: count for name, count in wanted.items() if count})
     assert sum(found.values()) >= 45
 

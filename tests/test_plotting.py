@@ -299,6 +299,6 @@ def test_other_suffixes_are_refused_and_nothing_is_left(tmp_path):
 
 def test_pyplot_is_never_imported():
     source = Path(__file__).parent.parent / "probe" / "plotting"
-    lines = [line.split("#")[0] for file in source.glob("*.py") for line in file.read_text().splitlines()]
+    lines = [line.split("#")[0] for file in source.rglob("*.py") for line in file.read_text().splitlines()]
     imports = [line for line in lines if line.strip().startswith(("import ", "from "))]
     assert len(imports) > 20 and not [line for line in imports if "pyplot" in line]

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from probe import __version__
 from probe.alignment import Gold, span_gold
 from probe.attention_map import AttentionMap
 from probe.config import TrainConfig
@@ -27,6 +26,7 @@ from probe.mismatch import Distances, energy_distance, subsample
 from probe.models import load_tokenizer, resolve_model
 from probe.tables import SCHEMA_VERSION, write_csv
 from probe.tokenization import PairedTokens, PairTokenizer
+from probe.version import __version__
 
 CURVE, MAPS = "probe_curve.csv", "probe_maps"
 SHOWN_EXAMPLES = 4  # whose maps are kept at every probed step

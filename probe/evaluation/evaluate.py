@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from probe import __version__, cli, statistics
+from probe import cli, statistics
 from probe.data import Example, read_examples
 from probe.errors import UsageError
 from probe.evaluation.journal import Drawn, Journal, response_key
@@ -20,6 +20,7 @@ from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evalua
 from probe.files import MANIFEST, sha256_of
 from probe.report_text import aligned, records
 from probe.tables import write_csv
+from probe.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

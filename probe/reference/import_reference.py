@@ -10,10 +10,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe import __version__, cli
+from probe import cli
 from probe.data import Example, read_examples
 from probe.errors import UsageError
 from probe.files import atomic_directory, sha256_of
+from probe.version import __version__
 
 if TYPE_CHECKING:
     from probe.checkpoint import CheckpointConfig
