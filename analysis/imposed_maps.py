@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 
 from probe import cli, statistics
-from probe.data import read_examples
 from probe.files import MANIFEST, sha256_of
 from probe.gold import read_gold
 from probe.statistics import bca_interval, compare, holm
 from probe.tables import SCHEMA_VERSION, write_csv
+from probe.text.examples import read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from probe.distillation.setup import Setup
     from probe.gold import Gold
-    from probe.tokenization import PairedTokens
+    from probe.text.tokenization import PairedTokens
 
 DESCRIPTION = """Replace the t2s map of a trained checkpoint and measure its t2s branch on held-out text: cross-entropy
 and accuracy of the target, and KL of the t2s distribution to the student's own, at every position (temperature and

@@ -13,17 +13,17 @@ import numpy as np
 import pandas as pd
 
 from probe import cli
-from probe.data import read_examples
 from probe.errors import DataError
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.tables import SCHEMA_VERSION, write_csv
+from probe.text.examples import read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from probe.embedding_maps import MapSource
-    from probe.tokenization import PairedTokens
+    from probe.text.tokenization import PairedTokens
 
 DESCRIPTION = """Measure the mismatch of queries and keys over all response positions of a file, for each checkpoint:
 `trained` as it is, `untrained` with its query projector as initialised (before), `control` keys against keys (what the

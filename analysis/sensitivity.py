@@ -15,13 +15,13 @@ import pandas as pd
 from probe import cli
 from probe.alignment import LinkMethod
 from probe.attention_map import AttentionMap, Direction
-from probe.data import Example, read_examples
 from probe.errors import DataError
 from probe.gold import Gold, check_gold, read_gold
 from probe.link_extractions import WAYS
 from probe.metrics import LinkCounts, MapMetric, gold_hash
 from probe.report_text import aligned, records
 from probe.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
+from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:
     from probe.embedding_maps import NormalisationKind

@@ -46,7 +46,7 @@ def maps_of(folder: Path, name: str, prompt: str, response: str) -> tuple[dict[s
     _check("response", response, empty="There is nothing to align. Type or paste a response.")
     _check("prompt", prompt, empty="")
     from probe.alignment import span_gold
-    from probe.data import Example
+    from probe.text.examples import Example
 
     directory = folder / name
     with _ONE_AT_A_TIME:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from probe.attention_map import AttentionMap, Direction
 from probe.errors import DamagedError, NonFiniteError, UsageError
-from probe.tokenization import PairedTokens, TokenizedSide
+from probe.text.tokenization import PairedTokens, TokenizedSide
 
 NormalisationKind = Literal["frozen", "batch", "masked", "example"]
 DirectionChoice = Literal["t2s", "s2t", "both"]

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe import cli
-from probe.data import Example, read_examples
 from probe.errors import UsageError
 from probe.files import MANIFEST, sha256_of
+from probe.text.examples import Example, read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from torch import Tensor
 from probe import embedding_maps
 from probe.attention_map import AttentionMap
 from probe.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
-from probe.data import Example
 from probe.embedding_maps import DirectionChoice, MapSource, NormalisationKind
 from probe.errors import DamagedError, UsageError
 from probe.models import input_embeddings, load_tokenizer, resolve_model
-from probe.tokenization import PairTokenizer
+from probe.text.examples import Example
+from probe.text.tokenization import PairTokenizer
 
 CHUNK = 256  # examples whose distinct tokens are projected together
 

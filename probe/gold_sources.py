@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.attention_map import TokenAxis
-from probe.data import read_examples
 from probe.errors import DataError
 from probe.gold import read_gold
 from probe.gold_record import Gold
 from probe.safety import refuse_code
+from probe.text.examples import read_examples
 
 if TYPE_CHECKING:
-    from probe.tokenization import PairTokenizer
+    from probe.text.tokenization import PairTokenizer
 
 MAX_LENGTH = 512  # tokens a side, as `probe extract` has it: longer texts are cut
 
@@ -81,7 +81,7 @@ def load_pair(student: str, teacher: str, max_length: int = MAX_LENGTH) -> PairT
         DamagedError: no such model, or a tokenizer without offsets. UnsafeError: a directory that wants code run.
     """
     from probe.models import load_tokenizer, resolve_model  # torch: seconds, so only when the rest is readable
-    from probe.tokenization import PairTokenizer
+    from probe.text.tokenization import PairTokenizer
 
     def load(name: str) -> Any:
         folder = Path(name)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from probe.display import read_back
-from probe.spans import Span
+from probe.text.display import read_back
+from probe.text.spans import Span
 
 Begin = Literal["start", "content"]
 EOS = "‹eos›"

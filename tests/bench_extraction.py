@@ -15,7 +15,7 @@ from tests.bench_texts import write
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from probe.tokenization import TokenizedSide
+    from probe.text.tokenization import TokenizedSide
     from tests.reference import PaddedSide
 
 LENGTH = 512  # the public code pads every batch to it
@@ -48,8 +48,8 @@ def ours_side(checkpoint: str, data: str, folder: str, length: int, repeats: int
     import numpy as np
     import torch
 
-    from probe.data import read_examples
     from probe.extraction import Extractor
+    from probe.text.examples import read_examples
 
     torch.set_num_threads(1)
     examples = read_examples(data)
@@ -71,9 +71,9 @@ def dense_side(checkpoint: str, data: str, folder: str, length: int, count: int)
     import torch
 
     from probe.checkpoint import load_checkpoint
-    from probe.data import read_examples
     from probe.models import load_causal_lm, load_tokenizer, resolve_model
-    from probe.tokenization import PairTokenizer
+    from probe.text.examples import read_examples
+    from probe.text.tokenization import PairTokenizer
     from tests.reference import dense_dskd_cma
 
     torch.set_num_threads(1)

@@ -10,8 +10,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from probe.attention_map import AttentionMap
-from probe.data import Example
 from probe.gold import Gold
+from probe.text.examples import Example
 from tests.aligned import axis, make_gold, make_map
 
 WORDS = (

@@ -11,10 +11,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from probe.alignment import check_gold, chunks, links_from_map, read_gold, span_links, write_gold
-from probe.data import Example
 from probe.errors import DataError
 from probe.tables import safe_cell
-from probe.tokenization import PairTokenizer
+from probe.text.examples import Example
+from probe.text.tokenization import PairTokenizer
 from tests.aligned import FINGERPRINTS, make_gold
 from tests.strategies import PLACES, golds, law, maps, texts
 from tests.tokenizers_zoo import BY_NAME

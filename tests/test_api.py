@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import probe
-from probe.data import Example, read_examples
 from probe.errors import DamagedError, DataError, UsageError
 from probe.extraction import extract_maps
 from probe.gold import read_gold
 from probe.metrics import score_map
+from probe.text.examples import Example, read_examples
 from tests import tiny
 from tests.app_maps import example_texts, make_store
 

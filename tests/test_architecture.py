@@ -14,8 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("probe", "app", "analysis")
 TORCH_FREE = (
-    "attention_map", "map_store", "map_index", "alignment", "spans", "gold", "metrics", "measures", "ties",
-    "baselines", "statistics", "tables", "runs", "plotting", "display", "tokenization", "data", "config", "files",
+    "attention_map", "map_store", "map_index", "alignment", "text.spans", "gold", "metrics", "measures", "ties",
+    "baselines", "statistics", "tables", "runs", "plotting", "text.display", "text.tokenization", "text.examples", "config", "files",
     "errors", "cli", "__main__", "scoring", "extract_command", "doctor", "verify",
     "gold_record", "gold_formats", "gold_transfer", "token_places", "gold_move", "gold_sources", "gold_inputs",
     "gold_command", "adjudication", "agreement", "link_extractions",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from probe.data import Example, read_examples
 from probe.errors import DataError, UsageError
+from probe.text.examples import Example, read_examples
 
 
 def write(tmp_path: Path, *lines: object, name: str = "some.jsonl") -> Path:

@@ -13,7 +13,7 @@ from probe.attention_map import TokenAxis
 from probe.config import TrainConfig
 from probe.distillation.dataset import batch_order, side_batch, training_examples
 from probe.errors import DataError
-from probe.one_side import TokenizedSide
+from probe.text.one_side import TokenizedSide
 from tests import tiny
 
 

@@ -13,10 +13,10 @@ import pandas as pd
 import pytest
 
 from probe.__main__ import main
-from probe.data import Example
 from probe.evaluation.journal import Drawn, Journal, response_key
 from probe.evaluation.rouge import exact_match, rouge_l
 from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame
+from probe.text.examples import Example
 from tests import tiny
 
 

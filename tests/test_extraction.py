@@ -16,13 +16,13 @@ from safetensors.torch import load_file, save_file
 from probe.attention import batch_key_sigma, key_sigma
 from probe.attention_map import AttentionMap
 from probe.checkpoint import KIND, SCHEMA, load_checkpoint
-from probe.data import Example, read_examples
 from probe.embedding_maps import key_sigmas, maps_of_pairs
 from probe.errors import DamagedError, NonFiniteError, UsageError
 from probe.extraction import Extractor, extract_maps
 from probe.files import write_manifest
 from probe.models import load_causal_lm
-from probe.tokenization import PairedTokens
+from probe.text.examples import Example, read_examples
+from probe.text.tokenization import PairedTokens
 from tests import tiny
 from tests.reference import IGNORED, PaddedSide, dense_dskd_cma
 

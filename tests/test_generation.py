@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from probe.data import Example
 from probe.errors import NonFiniteError, UsageError
 from probe.evaluation.generation import Request, Response, Sampling, pick, respond, uniform_draws
 from probe.models import load_causal_lm, load_tokenizer
-from probe.one_side import Side
+from probe.text.examples import Example
+from probe.text.one_side import Side
 from tests import tiny
 
 LENGTHS = Sampling(max_prompt_length=40, max_new_tokens=24)

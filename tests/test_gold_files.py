@@ -15,10 +15,10 @@ from analysis.gold.byte_view import byte_tokens, proposed_links
 from analysis.gold.corrections import apply_corrections, make_correction, read_corrections, write_corrections
 from analysis.gold.review import render, stretches
 from probe.alignment import read_gold
-from probe.data import read_examples
-from probe.display import read_back
 from probe.errors import DataError
 from probe.gold import Gold
+from probe.text.display import read_back
+from probe.text.examples import read_examples
 
 EXAMPLES = read_examples(files.PROBE_SET)
 PREFILL = read_gold(files.PREFILL)

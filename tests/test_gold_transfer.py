@@ -16,8 +16,8 @@ from probe.gold import Gold, read_gold
 from probe.gold_move import LONGER, NO_PLACE, NO_TEXT, move_gold
 from probe.gold_sources import TextTokens, TokenSource, from_tokenizers
 from probe.gold_transfer import CUT, EMPTY, UNCOVERED, Moved, beginning_of, move_links
+from probe.text.tokenization import PairTokenizer
 from probe.token_places import Begin, Place, correspond, places
-from probe.tokenization import PairTokenizer
 from tests.tokenizers_zoo import BY_NAME
 
 EOS = "‹eos›"

@@ -19,7 +19,6 @@ from torch import Tensor
 from probe.__main__ import main
 from probe.attention import measure_sigmas
 from probe.checkpoint import load_checkpoint
-from probe.data import read_examples
 from probe.errors import DamagedError, UnsafeError
 from probe.extraction import extract_maps
 from probe.map_store import MapStore
@@ -27,7 +26,8 @@ from probe.models import input_embeddings, load_causal_lm, load_tokenizer
 from probe.reference.files import read_tensors
 from probe.reference.models import read_model
 from probe.reference.projectors import looks_untrained, read_projectors
-from probe.tokenization import PairTokenizer
+from probe.text.examples import read_examples
+from probe.text.tokenization import PairTokenizer
 from tests import public_code, tiny
 
 ROOT = Path(__file__).resolve().parent.parent

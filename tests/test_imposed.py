@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from probe.alignment import Gold
-from probe.data import Example
 from probe.distillation.imposed import check_covered, chunk_mask, exact_pairs, imposed_map
 from probe.errors import DataError
-from probe.tokenization import PairedTokens, PairTokenizer
+from probe.text.examples import Example
+from probe.text.tokenization import PairedTokens, PairTokenizer
 from tests import tiny
 
 

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from probe.aggregation import Partition, cropped, grouped, grouped_gold
 from probe.attention_map import AttentionMap
-from probe.data import read_examples
-from probe.display import vocabulary_displays
 from probe.gold import Gold, gold_from_record, gold_record, read_gold, write_gold
 from probe.map_index import SCHEMA, map_to_row, row_to_map
 from probe.map_store import MapStore, MapStoreWriter
 from probe.metrics import gold_cells
-from probe.spans import byte_offsets, is_plain, letter_groups, snap, units
 from probe.tables import safe_cell, write_csv
+from probe.text.display import vocabulary_displays
+from probe.text.examples import read_examples
+from probe.text.spans import byte_offsets, is_plain, letter_groups, snap, units
 from tests.aligned import axis, make_gold, make_map
 from tests.strategies import SEEDS, law, problems, texts
 

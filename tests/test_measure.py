@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from probe.attention import CrossModelAttention
-from probe.data import Example
 from probe.distillation.measure import (
     Tables,
     classifier_accuracy,
     key_query_gap,
     span_accuracy,
 )
-from probe.tokenization import PairedTokens, PairTokenizer
+from probe.text.examples import Example
+from probe.text.tokenization import PairedTokens, PairTokenizer
 from tests import tiny
 
 DIM = 24

@@ -21,7 +21,7 @@ from probe.models import (
     resolve_model,
 )
 from probe.packaged_models import ALIASES, PackagedModel, bits_per_byte, cache_directory
-from probe.tokenization import PairTokenizer, tokenizer_fingerprint
+from probe.text.tokenization import PairTokenizer, tokenizer_fingerprint
 from tests import tiny
 
 
@@ -113,7 +113,7 @@ def test_every_architecture_as_student_of_every_other(student: str, directory: P
     """Loads, pairs its tokens with the teacher's, runs on them, and has input and output embeddings of one width."""
     other = tiny.model_directory(tmp_path / "student", student, "sentencepiece", width=12)
     pair = PairTokenizer(load_tokenizer(other), load_tokenizer(directory))
-    from probe.data import Example
+    from probe.text.examples import Example
 
     tokens = pair.encode([Example(id="a", prompt="Say hello.", outputs=("Hello, 北京 😀!",))])[0]
     for place, side in ((other, tokens.student), (directory, tokens.teacher)):

@@ -16,7 +16,6 @@ from probe.alignment import span_gold
 from probe.attention_map import MapStore
 from probe.checkpoint import load_checkpoint
 from probe.config import TrainConfig
-from probe.data import read_examples
 from probe.distillation import probe_curve, trainer, watch
 from probe.distillation.events import add_event, read_events, rewind_events
 from probe.distillation.probe_curve import ProbeSet
@@ -24,6 +23,7 @@ from probe.distillation.setup import prepare
 from probe.errors import DataError, UsageError
 from probe.extraction import extract_maps
 from probe.metrics import score_map
+from probe.text.examples import read_examples
 from probe.verify import verify
 from tests import tiny
 

@@ -12,13 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probe.config import TrainConfig
-from probe.data import read_examples
 from probe.distillation.optimisation import training_state
 from probe.distillation.run_inputs import check_inputs, input_digests, weights_digest
 from probe.distillation.run_state import resume_state, save_state
 from probe.distillation.setup import prepare
 from probe.errors import UsageError
-from probe.tokenization import PairedTokens, PairTokenizer
+from probe.text.examples import read_examples
+from probe.text.tokenization import PairedTokens, PairTokenizer
 from tests import tiny
 
 TRAINING, HELD_OUT, WEIGHTS = "training examples", "held-out examples", "starting weights of the student"

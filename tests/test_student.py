@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from probe.config import TrainConfig
-from probe.data import WITHOUT_INPUT, Example
 from probe.distillation.student import (
     EOS,
     new_student,
@@ -15,6 +14,7 @@ from probe.distillation.student import (
     texts_of,
     train_tokenizer,
 )
+from probe.text.examples import WITHOUT_INPUT, Example
 from tests import tiny
 
 

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from probe.data import Example
 from probe.distillation import teacher_cache
 from probe.distillation.teacher_cache import TeacherCache, last_hidden_states, model_fingerprint, state_key
 from probe.errors import DamagedError, NonFiniteError
-from probe.one_side import TokenizedSide
-from probe.tokenization import PairTokenizer
+from probe.text.examples import Example
+from probe.text.one_side import TokenizedSide
+from probe.text.tokenization import PairTokenizer
 from tests import tiny
 
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from probe.data import Example
 from probe.distillation import token_match
 from probe.distillation.token_match import aligned_positions, token_map, warp
-from probe.tokenization import PairTokenizer
+from probe.text.examples import Example
+from probe.text.tokenization import PairTokenizer
 from tests import tiny
 
 

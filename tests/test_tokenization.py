@@ -12,12 +12,12 @@ import pytest
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from probe import tokenization
-from probe.data import Example
-from probe.display import byte_alphabet, display_bytes, display_text, read_back, vocabulary_displays
 from probe.errors import DamagedError, DataError, UsageError
-from probe.spans import byte_offsets, snap, spread_bytes, units
-from probe.tokenization import PairedTokens, PairTokenizer, TokenizedSide, tokenizer_fingerprint
+from probe.text import tokenization
+from probe.text.display import byte_alphabet, display_bytes, display_text, read_back, vocabulary_displays
+from probe.text.examples import Example
+from probe.text.spans import byte_offsets, snap, spread_bytes, units
+from probe.text.tokenization import PairedTokens, PairTokenizer, TokenizedSide, tokenizer_fingerprint
 from tests.tokenizers_zoo import BY_NAME, byte_level, metaspace_bpe, unigram, wordpiece
 
 BYTES = BY_NAME["byte-level"].tokenizer

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import assume, example, given, reject
 from hypothesis import strategies as st
 
-from probe.data import Example
-from probe.display import byte_alphabet, display_bytes, read_back
 from probe.errors import DataError
-from probe.tokenization import PairTokenizer, TokenizedSide
+from probe.text.display import byte_alphabet, display_bytes, read_back
+from probe.text.examples import Example
+from probe.text.tokenization import PairTokenizer, TokenizedSide
 from tests.strategies import examples, law, texts
 from tests.tokenizers_zoo import BY_NAME, ZOO, Zoo
 

@@ -20,7 +20,7 @@ from probe.attention import CrossModelAttention, Normalisation
 from probe.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
 from probe.distillation.key_query import Discriminator
 from probe.models import input_embeddings, load_tokenizer
-from probe.tokenization import PairTokenizer
+from probe.text.tokenization import PairTokenizer
 
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox")
 CORPUS = (

@@ -28,10 +28,10 @@ from analysis.gold.prefill import (
 )  # fmt: skip
 from probe import cli
 from probe.alignment import read_gold, write_gold
-from probe.data import read_examples
 from probe.errors import DataError
 from probe.files import atomic_file
 from probe.gold import Gold
+from probe.text.examples import read_examples
 
 
 def build(prefilled: Mapping[str, Gold]) -> tuple[dict[str, Gold], str]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from probe.display import read_back
 from probe.errors import DataError
 from probe.gold import Gold, Link
+from probe.text.display import read_back
 
 SPACE = " \t\n\r\u00a0"
 

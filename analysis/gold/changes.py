@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from analysis.gold.byte_view import proposed_links
 from analysis.gold.corrections import EDITS, KINDS, Correction
-from probe.data import Example
 from probe.gold import Gold
+from probe.text.examples import Example
 
 EDIT_NAMES = {
     "remove_sure": "sure taken away", "add_sure": "sure added",

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from probe.alignment import span_gold
-from probe.data import read_examples
 from probe.errors import DataError
 from probe.gold import Gold
-from probe.tokenization import PairedTokens, PairTokenizer
+from probe.text.examples import read_examples
+from probe.text.tokenization import PairedTokens, PairTokenizer
 
 FOLDER = Path(__file__).parent
 PROBE_SET = FOLDER / "probe_set.jsonl"

@@ -11,10 +11,10 @@ from jaxtyping import Int
 from torch import Tensor
 
 from probe.config import TrainConfig
-from probe.data import Example, read_examples
 from probe.distillation.loss_terms import Whole
 from probe.errors import DataError
-from probe.tokenization import PairedTokens, TokenizedSide
+from probe.text.examples import Example, read_examples
+from probe.text.tokenization import PairedTokens, TokenizedSide
 
 
 @dataclass(frozen=True)

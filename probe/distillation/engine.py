@@ -21,7 +21,7 @@ from probe.distillation.setup import Setup
 from probe.distillation.steps import Objective, step_loss
 from probe.distillation.whole import whole_tensor
 from probe.errors import NonFiniteError, UsageError
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 if TYPE_CHECKING:
     from accelerate import Accelerator

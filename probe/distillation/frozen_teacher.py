@@ -10,7 +10,7 @@ from torch import Tensor
 
 from probe.distillation.fused_head import TeacherSummary, teacher_summary
 from probe.distillation.teacher_cache import state_key
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 
 @dataclass

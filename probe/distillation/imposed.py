@@ -14,7 +14,7 @@ from torch import Tensor
 from probe.alignment import Gold, Link, check_gold, chunks, span_links
 from probe.config import IMPOSED
 from probe.errors import DataError
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 
 @dataclass(frozen=True)

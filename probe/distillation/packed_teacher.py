@@ -24,7 +24,7 @@ from probe.distillation.teacher_cache import SHARD_EXAMPLES, TeacherCache, model
 from probe.errors import UsageError
 from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, write_manifest
 from probe.models import embedding_name, resolve_model
-from probe.tokenization import TokenizedSide
+from probe.text.tokenization import TokenizedSide
 
 KIND = "packed teacher"
 SCHEMA_VERSION = 1

@@ -14,7 +14,6 @@ import torch
 from probe.alignment import Gold, span_gold
 from probe.attention_map import AttentionMap
 from probe.config import TrainConfig
-from probe.data import read_examples
 from probe.distillation.imposed import check_covered
 from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
 from probe.distillation.setup import Setup
@@ -25,7 +24,8 @@ from probe.metrics import MapMetric, MapScore, gold_hash
 from probe.mismatch import Distances, energy_distance, subsample
 from probe.models import load_tokenizer, resolve_model
 from probe.tables import SCHEMA_VERSION, write_csv
-from probe.tokenization import PairedTokens, PairTokenizer
+from probe.text.examples import read_examples
+from probe.text.tokenization import PairedTokens, PairTokenizer
 from probe.version import __version__
 
 CURVE, MAPS = "probe_curve.csv", "probe_maps"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from probe.config import TrainConfig
 from probe.errors import UsageError
 from probe.files import sha256_of
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 FILES = ("gold", "probe_data", "probe_gold")  # settings that name a file whose contents count
 

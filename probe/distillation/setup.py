@@ -14,7 +14,6 @@ from torch import Tensor
 from probe.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas
 from probe.checkpoint import CheckpointConfig, embeddings_fingerprint
 from probe.config import TrainConfig
-from probe.data import Example
 from probe.distillation.dataset import training_examples
 from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
@@ -35,7 +34,8 @@ from probe.errors import UsageError
 from probe.gold import read_gold
 from probe.methods import METHODS
 from probe.models import best_device, cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
-from probe.tokenization import PairedTokens, PairTokenizer
+from probe.text.examples import Example
+from probe.text.tokenization import PairedTokens, PairTokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -18,7 +18,7 @@ from probe.distillation.losses import sft
 from probe.distillation.objectives import OBJECTIVES, Run
 from probe.distillation.optimisation import Trained
 from probe.distillation.unpadded import response_states
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 StepLoss = Callable[..., LossTerms]  # (pairs, whole=None), see `step_loss`
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probe.config import TrainConfig
-from probe.data import Example
+from probe.text.examples import Example
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -21,7 +21,7 @@ from probe.distillation.finite import check_finite
 from probe.distillation.unpadded import response_states
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import atomic_file, check_seal, refuse_outside, sealed, sha256_of, write_json
-from probe.tokenization import TokenizedSide
+from probe.text.tokenization import TokenizedSide
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

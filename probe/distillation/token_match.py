@@ -8,7 +8,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 BLOCK = 2048  # teacher tokens at a time: distances to a vocabulary of 50,000 are then 200 MB
 

@@ -29,7 +29,7 @@ from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.watch import Watch
 from probe.distillation.whole import spread_again, whole_tensor
 from probe.errors import UsageError
-from probe.tokenization import PairedTokens
+from probe.text.tokenization import PairedTokens
 
 EXAMPLES = """
   python -m probe train probe/recipes/sft.yaml --set data=dolly.jsonl student=my/gpt2 --out out/train/sft

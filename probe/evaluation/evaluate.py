@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from probe import cli, statistics
-from probe.data import Example, read_examples
 from probe.errors import UsageError
 from probe.evaluation.journal import Drawn, Journal, response_key
 from probe.evaluation.rouge import exact_match, metric_signature, rouge_l
@@ -20,13 +19,14 @@ from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evalua
 from probe.files import MANIFEST, sha256_of
 from probe.report_text import aligned, records
 from probe.tables import write_csv
+from probe.text.examples import Example, read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from probe.evaluation.generation import Sampling
-    from probe.one_side import Side
+    from probe.text.one_side import Side
 
 DESCRIPTION = """Generate responses and score them against the accepted answers: ROUGE-L (best accepted answer) and
 exact match, mean and standard deviation over seeds, for several checkpoints and data sets in one call. The defaults are
@@ -161,7 +161,7 @@ def evaluate(
     """All responses of one model, from the journal or drawn now, with their scores."""
     from probe.distillation.teacher_cache import model_fingerprint
     from probe.models import load_tokenizer
-    from probe.one_side import Side
+    from probe.text.one_side import Side
 
     model = model_fingerprint(subject.directory)
     side = Side(load_tokenizer(subject.directory), subject.name)

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probe.data import Example
 from probe.errors import NonFiniteError, UsageError
-from probe.one_side import Side
+from probe.text.examples import Example
+from probe.text.one_side import Side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from probe.data import Example
 from probe.files import disk_errors
+from probe.text.examples import Example
 
 SAMPLER = 1  # raised when the same settings would draw other responses
 

@@ -16,10 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from probe.attention_map import SUM_TOLERANCE, AttentionMap, TokenAxis
-from probe.data import Example
 from probe.errors import DataError, NonFiniteError
 from probe.map_store import MapStoreWriter
-from probe.one_side import Side
+from probe.text.examples import Example
+from probe.text.one_side import Side
 
 CANNOT_TELL = (
     "ids, prompts and further answers of the examples",

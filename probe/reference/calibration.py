@@ -15,7 +15,7 @@ from probe.attention import Normalisation, batch_key_sigma, measure_sigmas
 from probe.distillation.dataset import side_batch
 from probe.distillation.teacher_cache import last_hidden_states
 from probe.reference.models import embedding_table
-from probe.tokenization import PairedTokens, TokenizedSide
+from probe.text.tokenization import PairedTokens, TokenizedSide
 
 PUBLISHED_BATCH = 8  # examples a device in the published recipes
 TEACHER_BATCH = 4

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe import cli
-from probe.data import Example, read_examples
 from probe.errors import UsageError
 from probe.files import atomic_directory, sha256_of
+from probe.text.examples import Example, read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:
     from probe.checkpoint import CheckpointConfig
     from probe.reference.calibration import Measured
     from probe.reference.pieces import Pieces
-    from probe.tokenization import PairTokenizer
+    from probe.text.tokenization import PairTokenizer
 
 DESCRIPTION = """Turn a Hugging Face directory and projector.pt, as the public DSKD or DSKD-KQ training code saves them,
 into a checkpoint. Nothing in them is run: pickles are read as tensors alone. The public code stores no normalisation,
@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
     align_examples = read_examples(args.align_data) if args.align_data else None
     from probe.reference.calibration import measure
     from probe.reference.pieces import Sources, read_pieces
-    from probe.tokenization import PairTokenizer
+    from probe.text.tokenization import PairTokenizer
 
     names = ("student", "teacher", "projector", "projector_config", "lora", "teacher_lora", "method")
     sources = Sources(**{name: getattr(args, name) for name in names}, keep_teacher=args.teacher_out is not None)
@@ -141,8 +141,8 @@ def _write_maps(
 ) -> dict[str, Any]:
     """Write the maps of align.jsonl; the store appears when ``stack`` is left. Returns what to report."""
     from probe.map_store import MapStoreWriter
-    from probe.one_side import Side
     from probe.reference.align import CANNOT_TELL, add_maps
+    from probe.text.one_side import Side
 
     sides = (Side(pieces.student_tokenizer, "student"), Side(pieces.teacher_tokenizer, "teacher"))
     provenance = {

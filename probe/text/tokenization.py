@@ -11,10 +11,10 @@ from typing import Any
 
 from tokenizers import Encoding
 
-from probe.data import Example
 from probe.errors import DataError, UsageError
-from probe.one_side import Side, TokenizedSide, tokenizer_fingerprint
-from probe.spans import Span, byte_offsets
+from probe.text.examples import Example
+from probe.text.one_side import Side, TokenizedSide, tokenizer_fingerprint
+from probe.text.spans import Span, byte_offsets
 
 __all__ = ["PairTokenizer", "PairedTokens", "TokenizedSide", "tokenizer_fingerprint"]
 

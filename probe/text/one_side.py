@@ -13,9 +13,18 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from probe.attention_map import TokenAxis
-from probe.display import vocabulary_displays
 from probe.errors import DamagedError
-from probe.spans import Span, byte_offsets, changed_groups, is_plain, snap, spread_bytes, units, without_added_markers
+from probe.text.display import vocabulary_displays
+from probe.text.spans import (
+    Span,
+    byte_offsets,
+    changed_groups,
+    is_plain,
+    snap,
+    spread_bytes,
+    units,
+    without_added_markers,
+)
 
 FINGERPRINT_TEXT = (
     "The quick brown fox, 1234.5%\n\tdef f(x): return x**2  # naïve cafe\u0301 ﬁne\u00a0Ⅳ\r\n"
