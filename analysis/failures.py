@@ -13,10 +13,10 @@ import pandas as pd
 
 from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
-from probe.attention_map import AttentionMap, MapStore
 from probe.errors import DataError
 from probe.files import MANIFEST, sha256_of
 from probe.gold import Gold, check_gold, read_gold
+from probe.maps.attention_map import AttentionMap, MapStore
 from probe.metrics import MapMetric, column_axis, gold_hash, row_axis
 from probe.report_text import aligned, records
 from probe.tables import SCHEMA_VERSION, write_csv

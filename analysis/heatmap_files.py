@@ -17,9 +17,9 @@ from typing import Literal
 
 import pandas as pd
 
-from probe.attention_map import AttentionMap, MapStore
 from probe.files import atomic_file, disk_errors, sha256_of
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap, MapStore
 from probe.tables import write_csv
 from probe.version import code_digest
 

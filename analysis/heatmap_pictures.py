@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 
 from analysis.heatmap_files import Job, Picture, file_names, source_hash, unique_names
-from probe.attention_map import MapStore
 from probe.errors import UsageError
 from probe.gold import Gold
+from probe.maps.attention_map import MapStore
 
 Scale = Literal["0-1", "run", "map"]
 KEY = ("example_id", "direction", "normalisation")  # what maps of a grid or a difference share

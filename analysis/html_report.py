@@ -19,9 +19,9 @@ from analysis import report_findings as findings
 from analysis import report_key_query, report_scores
 from analysis.report_key_query import KeyQuery
 from analysis.report_parts import Part, Picture, Table, picture
-from probe.attention_map import MapStore
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold import Gold
+from probe.maps.attention_map import MapStore
 from probe.metrics import score_map
 from probe.plotting.labels import readable
 from probe.report_text import COLUMNS

@@ -14,10 +14,10 @@ import pandas as pd
 
 from probe import cli
 from probe.alignment import LinkMethod
-from probe.attention_map import AttentionMap, Direction
 from probe.errors import DataError
 from probe.gold import Gold, check_gold, read_gold
 from probe.link_extractions import WAYS
+from probe.maps.attention_map import AttentionMap, Direction
 from probe.metrics import LinkCounts, MapMetric, gold_hash
 from probe.report_text import aligned, records
 from probe.tables import LINK_SCORES, SCHEMA_VERSION, write_csv

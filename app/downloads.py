@@ -12,7 +12,7 @@ import pandas as pd
 
 from app.view import Shown
 from probe.aggregation import cropped, cropped_gold
-from probe.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap
 from probe.tables import write_csv
 
 LEADING = ("example_id", "checkpoint", "direction", "normalisation", "unit")

@@ -12,9 +12,9 @@ from app.desk import Desk
 from app.scores import fitting_gold
 from app.source import Source
 from probe.alignment import span_gold
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.gold import Gold, Link
+from probe.maps.attention_map import AttentionMap
 
 NARROW = 300  # pixels of a name
 DESK, PROBLEM, CLICKS = "desk", "desk problem", "desk clicks"

@@ -11,7 +11,7 @@ from app import draw_map, links, view
 from app.downloads import Picture, csv_bytes, file_stem, picture_bytes
 from app.palette import Palette
 from app.view import Pin, Shown
-from probe.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap
 
 PAGE_WIDTH = 915  # pixels of the main part in a window of 1440; wider windows leave a margin
 HOW_TO_READ = """

@@ -11,7 +11,7 @@ from app import draw_map
 from app.annotations import Links
 from app.palette import Palette
 from app.view import Window
-from probe.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap
 
 CELL = "cell"  # the name of the selection that a click makes
 KEY = (

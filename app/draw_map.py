@@ -16,7 +16,7 @@ import streamlit as st
 
 from app.palette import Palette
 from app.view import Pin, Window
-from probe.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap
 
 # Outcomes differ by shape, gold by outline: nothing hangs on telling two colours apart.
 SHAPES = {"sure": "circle", "possible": "diamond", "miss": "M-.7,-.7L.7,.7M.7,-.7L-.7,.7", "no gold": "square"}

@@ -11,8 +11,8 @@ from app import draw_example, draw_map, draw_pin, draw_states, draw_view, links,
 from app.downloads import Picture, file_stem
 from app.draw_view import SCALES
 from app.view import Pin
-from probe.attention_map import AttentionMap
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap
 from probe.metrics import score_map
 
 TEXT_WIDTH = 290  # pixels that texts and distributions beside a map need

@@ -9,8 +9,8 @@ import pandas as pd
 import pyarrow as pa
 from rapidfuzz import fuzz, process
 
-from probe.attention_map import AttentionMap
-from probe.map_store import MapStore
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from probe.metrics import by_rows
 
 SORTS = ("worst", "best", "difference", "id", "length")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, UnsafeError
 from probe.files import MANIFEST, sha256_of
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap
 
 if TYPE_CHECKING:
     from probe.extraction import Extractor

@@ -25,8 +25,8 @@ from app.draw_view import SCALES, Look
 from app.listing import Filters, Listing, Run
 from app.source import Source
 from app.view import SIZES, Pin, Shown
-from probe.attention_map import AttentionMap
 from probe.errors import ProbeError
+from probe.maps.attention_map import AttentionMap
 
 ASIDE = 310  # pixels beside a map for its texts and what is pinned
 READABLE = 13  # pixels a cell; where a map would need smaller ones to leave that room, all that is below it

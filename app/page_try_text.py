@@ -11,9 +11,9 @@ from app.context import Context
 from app.draw_list import DIRECTIONS, one_of
 from app.training_runs import settings_line
 from app.turns import PAGES
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.files import MANIFEST
+from probe.maps.attention_map import AttentionMap
 
 PROMPT = "Why do leaves change colour in autumn?\n"
 RESPONSE = "When the days grow short, trees stop making chlorophyll, and yellow pigments finally show."

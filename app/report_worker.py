@@ -10,10 +10,10 @@ from app import kept
 from app.scores import SMALL
 from app.source import digest_of
 from probe import cli, scoring
-from probe.attention_map import MapStore
 from probe.errors import UsageError
 from probe.files import MANIFEST
 from probe.gold import read_gold
+from probe.maps.attention_map import MapStore
 
 
 def build_parser() -> argparse.ArgumentParser:

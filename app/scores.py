@@ -10,9 +10,9 @@ import numpy as np
 from app import kept
 from app.source import Source
 from app.turns import PAGES
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, ProbeError
 from probe.gold import Gold, check_gold
+from probe.maps.attention_map import AttentionMap
 
 # What the pages show of a MapScore, in this order: field -> (label, what it means).
 SCORES = {

@@ -8,7 +8,7 @@ import hashlib
 from pathlib import Path
 
 from probe.gold import Gold
-from probe.map_store import MapStore
+from probe.maps.store import MapStore
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

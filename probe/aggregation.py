@@ -14,9 +14,9 @@ from typing import Literal, get_args
 import numpy as np
 
 from probe.alignment import chunks
-from probe.attention_map import AttentionMap, TokenAxis
 from probe.errors import UsageError
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap, TokenAxis
 
 Unit = Literal["token", "chunk", "word"]
 UNITS: tuple[str, ...] = get_args(Unit)

@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 
-from probe.attention_map import Direction, TokenAxis
 from probe.errors import DataError, UsageError
 from probe.gold import Gold, Link, check_gold, read_gold, write_gold
+from probe.maps.attention_map import Direction, TokenAxis
 
 __all__ = [
     "Chunk", "Gold", "Link", "LinkMethod", "check_gold", "chunks", "links_from_map",

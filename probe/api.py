@@ -27,10 +27,10 @@ import numpy as np
 import pandas as pd
 
 from probe.alignment import span_gold
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, UsageError
 from probe.gold import Gold, check_gold, read_gold
-from probe.map_store import MapStore
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from probe.metrics import MapMetric, by_rows, column_axis, gold_hash, row_axis
 from probe.tables import describe, examples_frame, scored
 from probe.text.examples import Example, read_examples

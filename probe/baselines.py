@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from probe.alignment import span_links
-from probe.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap
 from probe.metrics import LinkCounts, MapScore, by_rows
 
 PREFIX = "baseline:"

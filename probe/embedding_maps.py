@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probe.attention_map import AttentionMap, Direction
 from probe.errors import DamagedError, NonFiniteError, UsageError
+from probe.maps.attention_map import AttentionMap, Direction
 from probe.text.tokenization import PairedTokens, TokenizedSide
 
 NormalisationKind = Literal["frozen", "batch", "masked", "example"]

@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
 
 def write_maps(extractor: Extractor, examples: list[Example], args: argparse.Namespace) -> int:
     """Stream the maps into a store at ``args.out``; return their number."""
-    from probe.map_store import MapStoreWriter
+    from probe.maps.store import MapStoreWriter
 
     count = 0
     maps = extractor.maps(

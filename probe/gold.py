@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from probe.attention_map import TokenAxis
 from probe.errors import DataError
 from probe.files import atomic_file
 from probe.gold_formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
 from probe.gold_record import Gold, Link, gold_from_record, gold_record
+from probe.maps.attention_map import TokenAxis
 
 __all__ = [
     "Gold", "Link", "check_gold", "check_on_texts", "check_same_tokens", "first_difference", "gold_format",

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from probe.attention_map import TokenAxis
 from probe.errors import DataError
 from probe.gold import read_gold
 from probe.gold_record import Gold
+from probe.maps.attention_map import TokenAxis
 from probe.safety import refuse_code
 from probe.text.examples import read_examples
 
@@ -50,7 +50,7 @@ class TokenSource:
 
 def from_store(path: Path) -> TokenSource:
     """The texts of a map store; no map is read. Raises DamagedError for what is no whole store."""
-    from probe.map_store import MapStore
+    from probe.maps.store import MapStore
 
     store = MapStore.open(path)
     index = store.index

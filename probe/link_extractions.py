@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from probe.alignment import LinkMethod
-from probe.attention_map import AttentionMap
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap
 from probe.metrics import LinkCounts, MapMetric
 
 WAYS: tuple[LinkMethod, ...] = get_args(LinkMethod)

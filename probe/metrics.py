@@ -13,9 +13,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from probe.alignment import Link, LinkMethod, chunks, links_from_map
-from probe.attention_map import AttentionMap, TokenAxis
 from probe.errors import DataError
 from probe.gold import Gold, check_gold
+from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.measures import (
     TIE,
     average_precision,

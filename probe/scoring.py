@@ -13,12 +13,12 @@ import pandas as pd
 
 from probe import baselines, cli, runs, statistics
 from probe.alignment import LinkMethod
-from probe.attention_map import AttentionMap
 from probe.errors import DataError, UsageError
 from probe.files import MANIFEST, sha256_of
 from probe.gold import Gold, check_gold, read_gold
 from probe.link_extractions import WAYS, extractions
-from probe.map_store import MapStore
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from probe.metrics import MapMetric, gold_hash
 from probe.report_text import report_lines, report_values
 from probe.tables import SCHEMA_VERSION, Described, Scored, describe, examples_frame, scored, tokens_frame, write_csv

@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 
 from probe.alignment import chunks
-from probe.attention_map import AttentionMap, TokenAxis
 from probe.files import atomic_file
 from probe.gold import Gold
 from probe.link_extractions import Extraction
+from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore, column_axis, row_axis
 
 SCHEMA_VERSION = 1  # rises when a column goes or changes its meaning; a new column or file leaves it

@@ -122,7 +122,7 @@ def _check_discriminator(checkpoint: Checkpoint) -> None:
 
 
 def _map_store(path: Path) -> Verified:
-    from probe.map_store import MapStore
+    from probe.maps.store import MapStore
 
     store = MapStore.open(path)
     store.verify()

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from probe.alignment import Gold
-from probe.attention_map import AttentionMap, MapStoreWriter, TokenAxis
+from probe.maps.attention_map import AttentionMap, MapStoreWriter, TokenAxis
 
 FINGERPRINTS = {"student_tokenizer": "s" * 16, "teacher_tokenizer": "t" * 16}
 CHECKPOINTS = ("dskd-cma", "dskd-cma-ga")

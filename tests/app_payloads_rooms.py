@@ -12,8 +12,8 @@ import pandas as pd
 
 from app import key_query, training_runs
 from app.annotations import Annotations, Saved
-from probe.attention_map import AttentionMap, MapStoreWriter, TokenAxis
 from probe.gold import Gold, gold_record
+from probe.maps.attention_map import AttentionMap, MapStoreWriter, TokenAxis
 from tests.app_maps import FINGERPRINTS
 
 NAME = '<img src=x onerror=alert(1)> **b** $x$ :skull: "x'  # of the folder in which everything lies

@@ -17,11 +17,12 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe import checkpoint, map_store
+from probe import checkpoint
 from probe.alignment import span_gold
 from probe.files import MANIFEST, write_manifest
 from probe.gold import write_gold
-from probe.map_store import MapStore
+from probe.maps import store as map_store
+from probe.maps.store import MapStore
 from tests import tiny
 
 Damage = Callable[[Path], object]

@@ -50,7 +50,7 @@ def interval_seconds(maps: int) -> dict[str, float]:
     """Seconds of a report's row for a checkpoint with ``maps`` maps: eight scored ones, under many names."""
     from dataclasses import replace
 
-    from probe.attention_map import MapStore
+    from probe.maps.attention_map import MapStore
     from probe.metrics import MapMetric
     from probe.runs import runs_frame, split_runs
     from probe.scoring import score_stores

@@ -14,7 +14,7 @@ from probe import __main__ as probe_main
 from probe import cli
 from probe.alignment import write_gold
 from probe.gold import read_gold
-from probe.map_store import MapStore, MapStoreWriter
+from probe.maps.store import MapStore, MapStoreWriter
 from probe.report_text import report_lines
 from probe.scoring import build_report
 from probe.statistics import bca_interval

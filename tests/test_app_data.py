@@ -16,8 +16,8 @@ from app.behind import Number
 from app.downloads import Picture
 from app.listing import Filters
 from app.view import Pin, Shown
-from probe.attention_map import AttentionMap, MapStore
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap, MapStore
 from tests import app_maps
 from tests.app_pages import make_files
 

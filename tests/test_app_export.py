@@ -17,7 +17,7 @@ from app import export_job, export_worker, page_export
 from app.export_job import ExportJob
 from app.export_worker import Job, job_text
 from probe import cli
-from probe.attention_map import MapStore
+from probe.maps.attention_map import MapStore
 from tests.app_pages import make_files, marked, open_page, shown
 
 

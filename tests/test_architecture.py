@@ -14,7 +14,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("probe", "app", "analysis")
 TORCH_FREE = (
-    "attention_map", "map_store", "map_index", "alignment", "text.spans", "gold", "metrics", "measures", "ties",
+    "maps.attention_map", "maps.store", "maps.index", "alignment", "text.spans", "gold", "metrics", "measures", "ties",
     "baselines", "statistics", "tables", "runs", "plotting", "text.display", "text.tokenization", "text.examples", "config", "files",
     "errors", "cli", "__main__", "scoring", "extract_command", "doctor", "verify",
     "gold_record", "gold_formats", "gold_transfer", "token_places", "gold_move", "gold_sources", "gold_inputs",
@@ -27,7 +27,7 @@ FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 LINES = 300
 # file -> why it may be longer than LINES
 LONG = {
-    "probe/map_store.py": "writer and reader of one format; apart, each would need the other's private names",
+    "probe/maps/store.py": "writer and reader of one format; apart, each would need the other's private names",
 }
 
 
@@ -126,7 +126,7 @@ def test_what_works_from_stored_maps_never_imports_torch(name: str) -> None:
     assert not top(reached(module, lazy=False)) & {"torch", "transformers"}
 
 
-@pytest.mark.parametrize("name", ["attention_map", "alignment", "metrics", "tables", "plotting"])
+@pytest.mark.parametrize("name", ["maps.attention_map", "alignment", "metrics", "tables", "plotting"])
 def test_the_narrow_waist_does_not_even_import_torch_lazily(name: str) -> None:
     assert not top(reached(f"probe.{name}", lazy=True)) & {"torch", "transformers"}
 

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from probe import map_store
-from probe.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis, check_map
 from probe.errors import DamagedError, DataError, DiskError, NonFiniteError, UnsafeError, UsageError
 from probe.files import write_manifest
+from probe.maps import store as map_store
+from probe.maps.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis, check_map
 
 PROVENANCE = {"student_tokenizer": "5" * 16, "teacher_tokenizer": "7" * 16, "command": "probe extract"}
 

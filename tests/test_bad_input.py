@@ -21,7 +21,7 @@ import pytest
 
 from probe import cli
 from probe.__main__ import main as probe_main
-from probe.map_store import MapStore
+from probe.maps.store import MapStore
 from tests import tiny
 from tests.bad_input import (
     CASES,

@@ -20,7 +20,7 @@ from probe import cli, doctor
 from probe.__main__ import COMMANDS, main
 from probe.errors import DamagedError, DataError, DiskError, NonFiniteError, ProbeError, UnsafeError, UsageError
 from probe.files import atomic_directory
-from probe.map_store import MapStore
+from probe.maps.store import MapStore
 from probe.version import __version__
 from tests.bad_input import build_room, fill, flip
 

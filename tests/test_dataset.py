@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from probe.attention_map import TokenAxis
 from probe.config import TrainConfig
 from probe.distillation.dataset import batch_order, side_batch, training_examples
 from probe.errors import DataError
+from probe.maps.attention_map import TokenAxis
 from probe.text.one_side import TokenizedSide
 from tests import tiny
 

@@ -17,10 +17,10 @@ from analysis import export_heatmaps
 from analysis.export_heatmaps import build_parser, run
 from analysis.heatmap_files import Drawn, file_names, source_hash
 from probe import cli
-from probe.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis
 from probe.errors import DiskError
 from probe.files import sha256_of
 from probe.gold import Gold, write_gold
+from probe.maps.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis
 
 AXIS = TokenAxis(("a", "b", "‹eos›"), ("a", "b", "</s>"), (1, 2, 0), ((0, 1), (1, 2), (2, 2)))
 WEIGHTS = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32)

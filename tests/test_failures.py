@@ -12,9 +12,9 @@ import pytest
 from analysis import failures
 from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
-from probe.attention_map import TokenAxis
 from probe.gold import read_gold, write_gold
-from probe.map_store import MapStore
+from probe.maps.attention_map import TokenAxis
+from probe.maps.store import MapStore
 from probe.metrics import score_map
 from tests.aligned import axis, make_gold, make_map
 from tests.app_maps import example_texts, make_store

@@ -18,7 +18,7 @@ from probe import __main__ as probe_main
 from probe import cli
 from probe.alignment import span_gold
 from probe.gold import write_gold
-from probe.map_store import MapStore, MapStoreWriter
+from probe.maps.store import MapStore, MapStoreWriter
 from tests import tiny
 from tests.aligned import axis, make_gold, make_map
 from tests.payloads import FORMULAS

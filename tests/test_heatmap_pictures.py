@@ -18,9 +18,9 @@ import pytest
 from analysis.export_heatmaps import build_parser, run
 from analysis.heatmap_pictures import differences, grids, scaled, single_maps, tiled
 from probe import cli, plotting
-from probe.attention_map import MapStore
 from probe.errors import UsageError
 from probe.gold import write_gold
+from probe.maps.attention_map import MapStore
 from probe.plotting.layout import tiles
 from tests.aligned import axis, make_gold, make_map
 from tests.app_maps import example_texts, make_store
@@ -120,7 +120,7 @@ def test_tiles_cover_every_target_of_the_same_text(rows, columns, most):
 
 
 def test_long_maps_become_numbered_tiles_that_say_what_is_cut(tmp_path):
-    from probe.map_store import MapStoreWriter
+    from probe.maps.store import MapStoreWriter
     from tests.app_maps import FINGERPRINTS
 
     with MapStoreWriter(tmp_path / "maps", provenance=FINGERPRINTS) as writer:

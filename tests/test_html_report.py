@@ -14,7 +14,7 @@ from analysis import html_report
 from analysis import report_findings as findings
 from analysis.html_report import Part, Picture, Table, extremes, render
 from probe.alignment import write_gold
-from probe.map_store import MapStoreWriter
+from probe.maps.store import MapStoreWriter
 from tests import browser
 from tests.aligned import axis, make_gold, make_map
 from tests.payloads import PAYLOADS

@@ -21,7 +21,7 @@ from probe.attention import measure_sigmas
 from probe.checkpoint import load_checkpoint
 from probe.errors import DamagedError, UnsafeError
 from probe.extraction import extract_maps
-from probe.map_store import MapStore
+from probe.maps.store import MapStore
 from probe.models import input_embeddings, load_causal_lm, load_tokenizer
 from probe.reference.files import read_tensors
 from probe.reference.models import read_model

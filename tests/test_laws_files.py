@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.aggregation import Partition, cropped, grouped, grouped_gold
-from probe.attention_map import AttentionMap
 from probe.gold import Gold, gold_from_record, gold_record, read_gold, write_gold
-from probe.map_index import SCHEMA, map_to_row, row_to_map
-from probe.map_store import MapStore, MapStoreWriter
+from probe.maps.attention_map import AttentionMap
+from probe.maps.index import SCHEMA, map_to_row, row_to_map
+from probe.maps.store import MapStore, MapStoreWriter
 from probe.metrics import gold_cells
 from probe.tables import safe_cell, write_csv
 from probe.text.display import vocabulary_displays

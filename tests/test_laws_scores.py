@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from probe import baselines
 from probe.alignment import span_links
-from probe.attention_map import AttentionMap, check_map
 from probe.errors import DataError, NonFiniteError
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap, check_map
 from probe.metrics import MapScore, gold_hash, position_scores, score_map
 from probe.runs import Run
 from probe.statistics import ratio

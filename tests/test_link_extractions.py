@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from probe.alignment import write_gold
-from probe.map_store import MapStoreWriter
+from probe.maps.store import MapStoreWriter
 from tests.aligned import axis, make_gold, make_map
 from tests.test_alignment_report import PROVENANCE, TEXTS, example_maps, make_store, report
 

@@ -13,9 +13,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from probe.alignment import span_gold
-from probe.attention_map import AttentionMap, TokenAxis
 from probe.errors import DataError, UsageError
 from probe.gold import Gold
+from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.plotting import attention_heatmap, difference_heatmap, map_title, outcomes, save_figure
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable, width, wrap

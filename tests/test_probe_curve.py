@@ -13,7 +13,6 @@ import torch
 from safetensors.torch import load_file
 
 from probe.alignment import span_gold
-from probe.attention_map import MapStore
 from probe.checkpoint import load_checkpoint
 from probe.config import TrainConfig
 from probe.distillation import probe_curve, trainer, watch
@@ -22,6 +21,7 @@ from probe.distillation.probe_curve import ProbeSet
 from probe.distillation.setup import prepare
 from probe.errors import DataError, UsageError
 from probe.extraction import extract_maps
+from probe.maps.attention_map import MapStore
 from probe.metrics import score_map
 from probe.text.examples import read_examples
 from probe.verify import verify

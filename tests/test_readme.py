@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from app.arguments import arguments
-from probe.attention_map import MapStore
 from probe.gold import read_gold
+from probe.maps.attention_map import MapStore
 from probe.metrics import score_map
 from tests.readme_tree import tree
 

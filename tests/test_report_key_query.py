@@ -10,7 +10,7 @@ from analysis.report_key_query import by_checkpoint, folder_of, key_query_part, 
 from probe.errors import DataError
 from probe.files import sha256_of
 from probe.gold import read_gold
-from probe.map_store import MapStore
+from probe.maps.store import MapStore
 from probe.scoring import build_report
 from probe.tables import write_csv
 from tests.test_alignment_report import make_store, report

@@ -12,14 +12,14 @@ import pandas as pd
 import torch
 
 from probe.alignment import Gold, span_gold
-from probe.attention_map import AttentionMap
 from probe.config import TrainConfig
 from probe.distillation.imposed import check_covered
 from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
 from probe.distillation.setup import Setup
 from probe.embedding_maps import MapSource, maps_of_pairs
 from probe.gold import read_gold
-from probe.map_store import MapStore, MapStoreWriter
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore, MapStoreWriter
 from probe.metrics import MapMetric, MapScore, gold_hash
 from probe.mismatch import Distances, energy_distance, subsample
 from probe.models import load_tokenizer, resolve_model

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from probe.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap
 from probe.errors import DataError, UsageError
 from probe.files import atomic_file
 from probe.gold import Gold

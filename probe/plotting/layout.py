@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from probe.attention_map import AttentionMap
 from probe.errors import UsageError
+from probe.maps.attention_map import AttentionMap
 from probe.metrics import MapScore
 from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap

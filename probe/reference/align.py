@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from probe.attention_map import SUM_TOLERANCE, AttentionMap, TokenAxis
 from probe.errors import DataError, NonFiniteError
-from probe.map_store import MapStoreWriter
+from probe.maps.attention_map import SUM_TOLERANCE, AttentionMap, TokenAxis
+from probe.maps.store import MapStoreWriter
 from probe.text.examples import Example
 from probe.text.one_side import Side
 

@@ -140,7 +140,7 @@ def _write_maps(
     stack: contextlib.ExitStack,
 ) -> dict[str, Any]:
     """Write the maps of align.jsonl; the store appears when ``stack`` is left. Returns what to report."""
-    from probe.map_store import MapStoreWriter
+    from probe.maps.store import MapStoreWriter
     from probe.reference.align import CANNOT_TELL, add_maps
     from probe.text.one_side import Side
 

@@ -12,8 +12,8 @@ from typing import Any
 
 from tokenizers import Encoding, Tokenizer
 
-from probe.attention_map import TokenAxis
 from probe.errors import DamagedError
+from probe.maps.attention_map import TokenAxis
 from probe.text.display import vocabulary_displays
 from probe.text.spans import (
     Span,

@@ -1,6 +1,6 @@
 """AttentionMap, the narrow waist: one example's cross-model attention weights with labelled axes.
 
-Its store on disk lives in :mod:`probe.map_store`; ``MapStore`` and ``MapStoreWriter`` can be imported from here too.
+Its store on disk lives in :mod:`probe.maps.store`; ``MapStore`` and ``MapStoreWriter`` can be imported from here too.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 from probe.errors import DataError, NonFiniteError
 
 if TYPE_CHECKING:
-    from probe.map_store import MapStore as MapStore
-    from probe.map_store import MapStoreWriter as MapStoreWriter
+    from probe.maps.store import MapStore as MapStore
+    from probe.maps.store import MapStoreWriter as MapStoreWriter
 
 Direction = Literal["t2s", "s2t"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
@@ -134,7 +134,7 @@ def _check_text(name: str, amap: AttentionMap) -> None:
 def __getattr__(name: str) -> Any:
     """Give ``MapStore`` and ``MapStoreWriter`` on demand, since map_store imports this module; also keeps it light."""
     if name in ("MapStore", "MapStoreWriter"):
-        from probe import map_store
+        from probe.maps import store as map_store
 
         return getattr(map_store, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,10 +20,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from probe.attention_map import AttentionMap, check_map
 from probe.errors import DamagedError, DataError, NonFiniteError, UsageError
 from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, write_manifest
-from probe.map_index import SCHEMA, map_to_row, read_index, row_to_map
+from probe.maps.attention_map import AttentionMap, check_map
+from probe.maps.index import SCHEMA, map_to_row, read_index, row_to_map
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -105,7 +105,7 @@ class MapStoreWriter:
         """Append one map.
 
         Raises:
-            DataError: not a map by :func:`probe.attention_map.check_map`, or one of the same example, checkpoint,
+            DataError: not a map by :func:`probe.maps.attention_map.check_map`, or one of the same example, checkpoint,
                 method, direction and normalisation was added before.
             NonFiniteError: a weight is NaN or infinite.
             DiskError: the shard that this map completes cannot be written.

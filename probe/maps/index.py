@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from probe.attention_map import AttentionMap, TokenAxis
 from probe.errors import DamagedError
+from probe.maps.attention_map import AttentionMap, TokenAxis
 
 _STRINGS = pa.list_(pa.string())
 _IDS = pa.list_(pa.int32())
