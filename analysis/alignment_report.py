@@ -9,7 +9,7 @@ from pathlib import Path
 
 from analysis.report_key_query import KeyQuery, folder_of, read_key_query
 from probe import cli, scoring
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
 
 EXAMPLES = """

@@ -23,7 +23,7 @@ from analysis.heatmap_pictures import job_of
 from probe import cli
 from probe.errors import DataError, ProbeError, UsageError
 from probe.files import sha256_of
-from probe.gold import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import DIRECTIONS, MapStore
 from probe.metrics import MapScore, score_map
 

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.measures import heaviest_shares, signed_distance
 from probe.metrics import by_rows, column_axis, gold_cells, row_axis

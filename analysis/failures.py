@@ -15,7 +15,7 @@ from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
 from probe.errors import DataError
 from probe.files import MANIFEST, sha256_of
-from probe.gold import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import AttentionMap, MapStore
 from probe.metrics import MapMetric, column_axis, gold_hash, row_axis
 from probe.report_text import aligned, records

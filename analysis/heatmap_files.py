@@ -18,7 +18,7 @@ from typing import Literal
 import pandas as pd
 
 from probe.files import atomic_file, disk_errors, sha256_of
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, MapStore
 from probe.tables import write_csv
 from probe.version import code_digest

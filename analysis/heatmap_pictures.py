@@ -10,7 +10,7 @@ import numpy as np
 
 from analysis.heatmap_files import Job, Picture, file_names, source_hash, unique_names
 from probe.errors import UsageError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import MapStore
 
 Scale = Literal["0-1", "run", "map"]

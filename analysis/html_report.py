@@ -20,7 +20,7 @@ from analysis import report_key_query, report_scores
 from analysis.report_key_query import KeyQuery
 from analysis.report_parts import Part, Picture, Table, picture
 from probe.files import MANIFEST, atomic_file, sha256_of
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import MapStore
 from probe.metrics import score_map
 from probe.plotting.labels import readable

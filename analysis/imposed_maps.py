@@ -13,7 +13,7 @@ import pandas as pd
 
 from probe import cli, statistics
 from probe.files import MANIFEST, sha256_of
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.statistics import bca_interval, compare, holm
 from probe.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from probe.distillation.setup import Setup
-    from probe.gold import Gold
+    from probe.gold.reading import Gold
     from probe.text.tokenization import PairedTokens
 
 DESCRIPTION = """Replace the t2s map of a trained checkpoint and measure its t2s branch on held-out text: cross-entropy

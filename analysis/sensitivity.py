@@ -15,7 +15,7 @@ import pandas as pd
 from probe import cli
 from probe.alignment import LinkMethod
 from probe.errors import DataError
-from probe.gold import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, read_gold
 from probe.link_extractions import WAYS
 from probe.maps.attention_map import AttentionMap, Direction
 from probe.metrics import LinkCounts, MapMetric, gold_hash

@@ -18,7 +18,7 @@ from types import MappingProxyType
 
 from probe.errors import DataError, UnsafeError
 from probe.files import atomic_file, disk_errors
-from probe.gold import Gold, Link, gold_from_record, gold_record
+from probe.gold.reading import Gold, Link, gold_from_record, gold_record
 
 LEVELS = ("none", "possible", "sure")
 NAME = re.compile(r"\w[\w .'-]{0,39}")  # of an annotator

@@ -19,9 +19,9 @@ from app.listing import Filters, Listing, Run, catalog, listing, map_distance, w
 from app.scores import SCORES, ScoreBoard, gold_or_none
 from app.source import Source, digest_of
 from app.view import Shown
-from probe import gold
 from probe.files import MANIFEST, sha256_of
-from probe.gold import Gold
+from probe.gold.reading import Gold
+from probe.gold import reading as gold
 from probe.maps import attention_map
 from probe.maps.attention_map import AttentionMap, MapStore
 from probe.metrics import MapMetric, gold_hash

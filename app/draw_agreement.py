@@ -12,9 +12,9 @@ from app import draw_states, links
 from app.annotations import links_of, with_links
 from app.draw_annotation import Other
 from app.draw_desk import NARROW, Seat
-from probe.agreement import agreement
 from probe.errors import DataError, ProbeError
-from probe.gold import Gold, write_gold
+from probe.gold.agreement import agreement
+from probe.gold.reading import Gold, write_gold
 
 NOBODY, GOLD = "nobody", "the gold file"
 MEANING = {

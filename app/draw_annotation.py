@@ -15,7 +15,7 @@ from app.draw_example import draw_steps
 from app.draw_single import beside
 from app.draw_view import SCALES, Look
 from app.view import Window
-from probe.gold import Link
+from probe.gold.reading import Link
 from probe.maps.attention_map import AttentionMap
 
 WIDTH = 900  # pixels of the main part in a window of 1440

@@ -13,7 +13,7 @@ from app.scores import fitting_gold
 from app.source import Source
 from probe.alignment import span_gold
 from probe.errors import DataError, ProbeError
-from probe.gold import Gold, Link
+from probe.gold.reading import Gold, Link
 from probe.maps.attention_map import AttentionMap
 
 NARROW = 300  # pixels of a name

@@ -11,7 +11,7 @@ from app import draw_example, draw_map, draw_pin, draw_states, draw_view, links,
 from app.downloads import Picture, file_stem
 from app.draw_view import SCALES
 from app.view import Pin
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.metrics import score_map
 

@@ -21,7 +21,7 @@ from app.scores import SCORES
 from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of, write_json
-from probe.gold import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import AttentionMap, MapStore
 from probe.metrics import MapScore, score_map
 from probe.tables import write_csv

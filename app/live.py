@@ -12,7 +12,7 @@ import streamlit as st
 
 from probe.errors import DataError, UnsafeError
 from probe.files import MANIFEST, sha256_of
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 
 if TYPE_CHECKING:

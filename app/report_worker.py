@@ -12,7 +12,7 @@ from app.source import digest_of
 from probe import cli, scoring
 from probe.errors import UsageError
 from probe.files import MANIFEST
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
 
 

@@ -11,7 +11,7 @@ from app import kept
 from app.source import Source
 from app.turns import PAGES
 from probe.errors import DataError, ProbeError
-from probe.gold import Gold, check_gold
+from probe.gold.reading import Gold, check_gold
 from probe.maps.attention_map import AttentionMap
 
 # What the pages show of a MapScore, in this order: field -> (label, what it means).

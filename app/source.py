@@ -7,7 +7,7 @@ import functools
 import hashlib
 from pathlib import Path
 
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.store import MapStore
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from probe.aggregation import NO_ID, UNITS, grouped, grouped_gold, partition
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.measures import TIE
 from probe.metrics import gold_cells

@@ -15,7 +15,7 @@ import numpy as np
 
 from probe.alignment import chunks
 from probe.errors import UsageError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
 
 Unit = Literal["token", "chunk", "word"]

@@ -1,4 +1,4 @@
-"""Alignments: chunks and links from spans, links from a map, and gold (read and written by :mod:`probe.gold`).
+"""Alignments: chunks and links from spans, links from a map, and gold (read and written by :mod:`probe.gold.reading`).
 
 An alignment is a set of links (student index, teacher index), 0-based over targets; never a matrix. Spans are half-open
 byte intervals of the response text that never go backwards; tokens that share a character share the span of their unit.
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from probe.errors import DataError, UsageError
-from probe.gold import Gold, Link, check_gold, read_gold, write_gold
+from probe.gold.reading import Gold, Link, check_gold, read_gold, write_gold
 from probe.maps.attention_map import Direction, TokenAxis
 
 __all__ = [

@@ -28,7 +28,7 @@ import pandas as pd
 
 from probe.alignment import span_gold
 from probe.errors import DataError, UsageError
-from probe.gold import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.metrics import MapMetric, by_rows, column_axis, gold_hash, row_axis

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from probe import cli
-from probe.adjudication import (
+from probe.errors import DataError, UsageError
+from probe.gold.adjudication import (
     RULES,
     Difference,
     adjudicate,
@@ -17,10 +18,9 @@ from probe.adjudication import (
     still_open,
     write_decisions,
 )  # fmt: skip
-from probe.errors import DataError, UsageError
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
+from probe.gold.record import Gold
 from probe.gold_inputs import add_two, read_two, refuse_out
-from probe.gold_record import Gold
 
 DESCRIPTION = """One gold from two annotators. What both say stays. Cells on which they differ are written to a
 decisions file (JSONL); fill in each "decision" (none, possible or sure), then run the same command again. Or decide by

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe import cli
-from probe.agreement import Agreement, Compared, compare
+from probe.gold.agreement import Agreement, Compared, compare
 from probe.gold_inputs import add_two, read_two, refuse_out
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from probe import cli
 from probe.errors import DataError, UsageError
-from probe.gold import gold_format, read_on_texts
-from probe.gold_record import Gold
-from probe.gold_sources import (
+from probe.gold.reading import gold_format, read_on_texts
+from probe.gold.record import Gold
+from probe.gold.sources import (
     MAX_LENGTH,
     TokenSource,
     from_store,

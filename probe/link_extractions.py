@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from probe.alignment import LinkMethod
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.metrics import LinkCounts, MapMetric
 

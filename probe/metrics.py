@@ -14,7 +14,7 @@ import numpy as np
 
 from probe.alignment import Link, LinkMethod, chunks, links_from_map
 from probe.errors import DataError
-from probe.gold import Gold, check_gold
+from probe.gold.reading import Gold, check_gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.measures import (
     TIE,

@@ -15,7 +15,7 @@ from probe import baselines, cli, runs, statistics
 from probe.alignment import LinkMethod
 from probe.errors import DataError, UsageError
 from probe.files import MANIFEST, sha256_of
-from probe.gold import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, read_gold
 from probe.link_extractions import WAYS, extractions
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore

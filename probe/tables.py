@@ -18,7 +18,7 @@ import pandas as pd
 
 from probe.alignment import chunks
 from probe.files import atomic_file
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.link_extractions import Extraction
 from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore, column_axis, row_axis

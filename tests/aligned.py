@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe.alignment import span_gold
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, Direction, TokenAxis
 
 FINGERPRINTS = ("5" * 16, "7" * 16)

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from tests import app_maps
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -22,7 +22,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.annotations import NAME as ANNOTATOR
 from app.annotations import Annotations, Saved
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from tests import app_maps, app_payloads_browser, app_payloads_pages, browser, tiny
 from tests.app_pages import ROOT, marked, open_page, shown
 from tests.app_payloads_pages import check_sent, strings

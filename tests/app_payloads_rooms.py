@@ -12,7 +12,7 @@ import pandas as pd
 
 from app import key_query, training_runs
 from app.annotations import Annotations, Saved
-from probe.gold import Gold, gold_record
+from probe.gold.reading import Gold, gold_record
 from probe.maps.attention_map import AttentionMap, MapStoreWriter, TokenAxis
 from tests.app_maps import FINGERPRINTS
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from probe import checkpoint
 from probe.alignment import span_gold
 from probe.files import MANIFEST, write_manifest
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from probe.maps import store as map_store
 from probe.maps.store import MapStore
 from tests import tiny

@@ -140,7 +140,7 @@ def _load() -> str:
 
 def make_files(folder: str, count: int, long: bool = False) -> int:
     """The maps of ``count`` examples by two checkpoints in both directions, and gold; returns the number of maps."""
-    from probe.gold import write_gold
+    from probe.gold.reading import write_gold
     from tests import app_maps
 
     texts = [(f"example-{k:05d}", *text[1:]) for k, text in enumerate(app_maps.example_texts(58) * (count // 58 + 1))]

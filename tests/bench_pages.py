@@ -66,7 +66,7 @@ def demo(quick: bool) -> Iterator[Row]:
 
 def make_files(folder: str, count: int) -> tuple[int, int]:
     """Maps of about 60 x 70 and ``gold.jsonl`` under ``folder``; returns the first map's size."""
-    from probe.gold import write_gold
+    from probe.gold.reading import write_gold
 
     golds = make_store(folder, count)
     write_gold(Path(folder) / "gold.jsonl", golds)

@@ -14,7 +14,7 @@ from tests.bench_models import checkpoint
 from tests.bench_texts import write
 
 if TYPE_CHECKING:
-    from probe.gold import Gold
+    from probe.gold.reading import Gold
 
 WORDS, SIZES = 31, (4, 3)  # so many words, in pieces of at most 4 and 3 letters: near the wanted 60 x 70 targets
 

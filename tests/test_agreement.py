@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from probe.agreement import agreement, compare
 from probe.errors import DataError
-from probe.gold import Gold
+from probe.gold.agreement import agreement, compare
+from probe.gold.reading import Gold
 
 
 def gold(sure: set[tuple[int, int]], possible: set[tuple[int, int]], size: tuple[int, int] = (2, 2)) -> Gold:

@@ -13,7 +13,7 @@ from analysis import alignment_report
 from probe import __main__ as probe_main
 from probe import cli
 from probe.alignment import write_gold
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.report_text import report_lines
 from probe.scoring import build_report

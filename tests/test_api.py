@@ -14,7 +14,7 @@ import pytest
 import probe
 from probe.errors import DamagedError, DataError, UsageError
 from probe.extraction import extract_maps
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.metrics import score_map
 from probe.text.examples import Example, read_examples
 from tests import tiny
@@ -30,7 +30,7 @@ def room(tmp_path_factory):
     tiny.model_directory(root / "teacher", "llama", "bpe", width=16, seed=1)
     tiny.checkpoint_directory(root / "cma", root / "teacher")
     tiny.data_file(root / "data.jsonl")
-    from probe.gold import write_gold
+    from probe.gold.reading import write_gold
 
     write_gold(root / "gold.jsonl", make_store(root / "maps", example_texts(3)))
     return root

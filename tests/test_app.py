@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from tests import app_maps
 from tests.app_pages import ROOT, TEXTS, charts, listed, make_files, marked, open_page, shown
 

@@ -18,7 +18,7 @@ from app.desk import Change, Desk, unlinked
 from app.draw_agreement import gold_bytes
 from app.view import Window
 from probe.errors import DataError, DiskError, UnsafeError
-from probe.gold import Gold, read_gold, write_gold
+from probe.gold.reading import Gold, read_gold, write_gold
 from tests import app_maps
 from tests.app_pages import make_files, marked, open_page, shown
 

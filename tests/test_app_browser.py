@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from tests import app_maps, browser
 
 WHY_NOT = browser.missing()

@@ -16,7 +16,7 @@ from app.behind import Number
 from app.downloads import Picture
 from app.listing import Filters
 from app.view import Pin, Shown
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, MapStore
 from tests import app_maps
 from tests.app_pages import make_files

@@ -12,7 +12,7 @@ import pytest
 
 from app import cache, kept, reports
 from app.source import digest_of
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring import Report, build_report
 from tests.app_pages import make_files

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import cache
 from app.turns import AT_ONCE, PAGES
-from probe.gold import read_gold, write_gold
+from probe.gold.reading import read_gold, write_gold
 from probe.maps.store import MapStore
 from probe.scoring import build_report
 from tests import app_maps

@@ -14,11 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("probe", "app", "analysis")
 TORCH_FREE = (
-    "maps.attention_map", "maps.store", "maps.index", "alignment", "text.spans", "gold", "metrics", "measures", "ties",
+    "maps.attention_map", "maps.store", "maps.index", "alignment", "text.spans", "gold.reading", "metrics", "measures", "ties",
     "baselines", "statistics", "tables", "runs", "plotting", "text.display", "text.tokenization", "text.examples", "config", "files",
     "errors", "cli", "__main__", "scoring", "extract_command", "doctor", "verify",
-    "gold_record", "gold_formats", "gold_transfer", "token_places", "gold_move", "gold_sources", "gold_inputs",
-    "gold_command", "adjudication", "agreement", "link_extractions",
+    "gold.record", "gold.formats", "gold.transfer", "gold.places", "gold.moving", "gold.sources", "gold_inputs",
+    "gold_command", "gold.adjudication", "gold.agreement", "link_extractions",
     "evaluation.rouge", "evaluation.journal", "evaluation.tables", "evaluation.evaluate",
 )  # fmt: skip
 TYPED_IN = ("app.live", "app.page_try_text")

@@ -19,7 +19,7 @@ from analysis.heatmap_files import Drawn, file_names, source_hash
 from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of
-from probe.gold import Gold, write_gold
+from probe.gold.reading import Gold, write_gold
 from probe.maps.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis
 
 AXIS = TokenAxis(("a", "b", "‹eos›"), ("a", "b", "</s>"), (1, 2, 0), ((0, 1), (1, 2), (2, 2)))

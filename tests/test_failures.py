@@ -12,7 +12,7 @@ import pytest
 from analysis import failures
 from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
-from probe.gold import read_gold, write_gold
+from probe.gold.reading import read_gold, write_gold
 from probe.maps.attention_map import TokenAxis
 from probe.maps.store import MapStore
 from probe.metrics import score_map

@@ -17,7 +17,7 @@ from app import downloads, export_worker, view
 from probe import __main__ as probe_main
 from probe import cli
 from probe.alignment import span_gold
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from probe.maps.store import MapStore, MapStoreWriter
 from tests import tiny
 from tests.aligned import axis, make_gold, make_map

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probe.adjudication import (
+from probe.errors import DataError
+from probe.gold.adjudication import (
     RULES,
     Difference,
     adjudicate,
@@ -21,8 +22,7 @@ from probe.adjudication import (
     still_open,
     write_decisions,
 )
-from probe.errors import DataError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 
 LAW = settings(
     max_examples=int(os.environ.get("PROBE_LAWS", "60")), deadline=None, suppress_health_check=list(HealthCheck)

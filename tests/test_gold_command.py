@@ -17,8 +17,8 @@ from transformers import PreTrainedTokenizerFast
 
 from probe.__main__ import main
 from probe.alignment import span_gold
-from probe.gold import Gold, read_gold, write_gold
-from probe.gold_sources import from_store, load_pair
+from probe.gold.reading import Gold, read_gold, write_gold
+from probe.gold.sources import from_store, load_pair
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStoreWriter
 from probe.text.examples import read_examples

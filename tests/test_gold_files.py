@@ -16,7 +16,7 @@ from analysis.gold.corrections import apply_corrections, make_correction, read_c
 from analysis.gold.review import render, stretches
 from probe.alignment import read_gold
 from probe.errors import DataError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.text.display import read_back
 from probe.text.examples import read_examples
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from probe.errors import DataError
-from probe.gold import Gold, read_on_texts, write_gold
+from probe.gold.reading import Gold, read_on_texts, write_gold
 from probe.gold_convert import left_behind, to_write
 
 LAW = settings(

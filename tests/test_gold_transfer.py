@@ -9,15 +9,15 @@ import pytest
 
 from analysis.gold import prefill as files
 from analysis.gold.byte_view import byte_tokens, proposed_links
-from probe.agreement import compare
 from probe.errors import DataError
-from probe.gold import Gold, read_gold
-from probe.gold_move import LONGER, NO_PLACE, NO_TEXT, move_gold
-from probe.gold_sources import TextTokens, TokenSource, from_tokenizers
-from probe.gold_transfer import CUT, EMPTY, UNCOVERED, Moved, beginning_of, move_links
+from probe.gold.agreement import compare
+from probe.gold.moving import LONGER, NO_PLACE, NO_TEXT, move_gold
+from probe.gold.places import Begin, Place, correspond, places
+from probe.gold.reading import Gold, read_gold
+from probe.gold.sources import TextTokens, TokenSource, from_tokenizers
+from probe.gold.transfer import CUT, EMPTY, UNCOVERED, Moved, beginning_of, move_links
 from probe.maps.attention_map import TokenAxis
 from probe.text.tokenization import PairTokenizer
-from probe.token_places import Begin, Place, correspond, places
 from tests.tokenizers_zoo import BY_NAME
 
 EOS = "‹eos›"

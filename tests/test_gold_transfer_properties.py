@@ -10,13 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from probe.alignment import span_gold
-from probe.gold import Gold
-from probe.gold_move import move_gold
-from probe.gold_sources import TextTokens, TokenSource
-from probe.gold_transfer import Moved, move_links
+from probe.gold.moving import move_gold
+from probe.gold.places import Place, correspond, places
+from probe.gold.reading import Gold
+from probe.gold.sources import TextTokens, TokenSource
+from probe.gold.transfer import Moved, move_links
 from probe.text.examples import Example
 from probe.text.tokenization import PairTokenizer
-from probe.token_places import Place, correspond, places
 from tests.strategies import texts
 from tests.tokenizers_zoo import BY_NAME
 

@@ -19,7 +19,7 @@ from analysis.export_heatmaps import build_parser, run
 from analysis.heatmap_pictures import differences, grids, scaled, single_maps, tiled
 from probe import cli, plotting
 from probe.errors import UsageError
-from probe.gold import write_gold
+from probe.gold.reading import write_gold
 from probe.maps.attention_map import MapStore
 from probe.plotting.layout import tiles
 from tests.aligned import axis, make_gold, make_map

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.aggregation import Partition, cropped, grouped, grouped_gold
-from probe.gold import Gold, gold_from_record, gold_record, read_gold, write_gold
+from probe.gold.reading import Gold, gold_from_record, gold_record, read_gold, write_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.index import SCHEMA, map_to_row, row_to_map
 from probe.maps.store import MapStore, MapStoreWriter

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from probe import baselines
 from probe.alignment import span_links
 from probe.errors import DataError, NonFiniteError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, check_map
 from probe.metrics import MapScore, gold_hash, position_scores, score_map
 from probe.runs import Run

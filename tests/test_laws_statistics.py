@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe import mismatch, statistics
-from probe.agreement import Agreement, agreement
-from probe.gold import Gold
+from probe.gold.agreement import Agreement, agreement
+from probe.gold.reading import Gold
 from probe.statistics import bca_interval, compare, holm, resampled_sums
 from tests.strategies import SEEDS, law
 

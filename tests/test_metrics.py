@@ -10,7 +10,7 @@ import pytest
 
 from probe import baselines
 from probe.errors import DataError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.measures import (
     average_precision,
     collapse,

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from probe.alignment import span_gold
 from probe.errors import DataError, UsageError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.plotting import attention_heatmap, difference_heatmap, map_title, outcomes, save_figure
 from probe.plotting.fonts import glyphs

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from app.arguments import arguments
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
 from probe.metrics import score_map
 from tests.readme_tree import tree

@@ -9,7 +9,7 @@ from analysis.report_findings import GAP_SCORES
 from analysis.report_key_query import by_checkpoint, folder_of, key_query_part, read_key_query, source_row
 from probe.errors import DataError
 from probe.files import sha256_of
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring import build_report
 from probe.tables import write_csv

@@ -30,7 +30,7 @@ from probe import cli
 from probe.alignment import read_gold, write_gold
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.text.examples import read_examples
 
 

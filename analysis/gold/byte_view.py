@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from probe.errors import DataError
-from probe.gold import Gold, Link
+from probe.gold.reading import Gold, Link
 from probe.text.display import read_back
 
 SPACE = " \t\n\r\u00a0"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from analysis.gold.byte_view import proposed_links
 from analysis.gold.corrections import EDITS, KINDS, Correction
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.text.examples import Example
 
 EDIT_NAMES = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold import Gold, Link
+from probe.gold.reading import Gold, Link
 
 KINDS = ("split character", "white space", "border", "punctuation", "normalisation")
 EDITS = ("remove_sure", "add_sure", "remove_possible", "add_possible")

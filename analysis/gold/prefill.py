@@ -8,7 +8,7 @@ from pathlib import Path
 
 from probe.alignment import span_gold
 from probe.errors import DataError
-from probe.gold import Gold
+from probe.gold.reading import Gold
 from probe.text.examples import read_examples
 from probe.text.tokenization import PairedTokens, PairTokenizer
 

@@ -13,7 +13,7 @@ from analysis.gold.byte_view import ByteToken, byte_tokens, proposed_links
 from analysis.gold.prefill import GOLD, PREFILL
 from probe import cli
 from probe.errors import UsageError
-from probe.gold import Gold, Link, read_gold
+from probe.gold.reading import Gold, Link, read_gold
 
 
 def stretches(student: list[ByteToken], teacher: list[ByteToken]) -> Iterator[tuple[range, range]]:

@@ -24,7 +24,7 @@ from probe.distillation.losses import dskd_cma
 from probe.distillation.optimisation import Trained
 from probe.distillation.token_match import aligned_positions
 from probe.distillation.transport import ct_matching
-from probe.gold import Gold, read_gold
+from probe.gold.reading import Gold, read_gold
 
 
 @dataclass(frozen=True)

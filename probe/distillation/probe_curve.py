@@ -17,7 +17,7 @@ from probe.distillation.imposed import check_covered
 from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
 from probe.distillation.setup import Setup
 from probe.embedding_maps import MapSource, maps_of_pairs
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.metrics import MapMetric, MapScore, gold_hash

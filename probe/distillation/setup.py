@@ -31,7 +31,7 @@ from probe.distillation.token_match import token_map
 from probe.distillation.transport import ConditionalTransport
 from probe.distillation.whole import on_cpu, whole_tensor
 from probe.errors import UsageError
-from probe.gold import read_gold
+from probe.gold.reading import read_gold
 from probe.methods import METHODS
 from probe.models import best_device, cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
 from probe.text.examples import Example

@@ -17,10 +17,10 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap
 from matplotlib.figure import Figure
 
-from probe.maps.attention_map import AttentionMap
 from probe.errors import DataError, UsageError
 from probe.files import atomic_file
-from probe.gold import Gold
+from probe.gold.reading import Gold
+from probe.maps.attention_map import AttentionMap
 from probe.measures import TIE, heaviest_shares
 from probe.metrics import MapScore, by_rows, gold_cells, score_map
 from probe.plotting import layers

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe.errors import DataError
-from probe.gold import Gold, check_same_tokens
+from probe.gold.reading import Gold, check_same_tokens
 from probe.metrics import gold_hash
 from probe.version import __version__
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from probe.errors import DataError
-from probe.gold import check_same_tokens, first_difference
-from probe.gold_record import Gold
-from probe.gold_sources import TextTokens, TokenSource
-from probe.gold_transfer import Moved, Texts, move_links, side_correspondence
-from probe.token_places import EOS, Begin
+from probe.gold.places import EOS, Begin
+from probe.gold.reading import check_same_tokens, first_difference
+from probe.gold.record import Gold
+from probe.gold.sources import TextTokens, TokenSource
+from probe.gold.transfer import Moved, Texts, move_links, side_correspondence
 
 NO_TEXT = "its id is not among the new texts"
 LONGER = "its text was cut where the new one goes on"

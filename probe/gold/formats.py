@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from probe.errors import DataError
-from probe.gold_record import Gold, Link
+from probe.gold.record import Gold, Link
 
 SUFFIXES = {
     ".jsonl": "jsonl", ".pharaoh": "pharaoh", ".talp": "pharaoh",

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe.errors import DataError
-from probe.gold import read_gold
-from probe.gold_record import Gold
+from probe.gold.reading import read_gold
+from probe.gold.record import Gold
 from probe.maps.attention_map import TokenAxis
 from probe.safety import refuse_code
 from probe.text.examples import read_examples

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from probe.agreement import LEVELS, check_same_cells
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold import Gold, Link
-from probe.gold_formats import records_of
-from probe.gold_record import refuse_surrogates
+from probe.gold.agreement import LEVELS, check_same_cells
+from probe.gold.formats import records_of
+from probe.gold.reading import Gold, Link
+from probe.gold.record import refuse_surrogates
 
 RULES = ("union", "intersection", "a", "b")
 KEYS = ("id", "student", "teacher", "student_token", "teacher_token", "a", "b")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold_formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
-from probe.gold_record import Gold, Link, gold_from_record, gold_record
+from probe.gold.formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
+from probe.gold.record import Gold, Link, gold_from_record, gold_record
 from probe.maps.attention_map import TokenAxis
 
 __all__ = [

@@ -25,8 +25,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from probe.gold_record import Gold, Link
-from probe.token_places import Begin, Correspondence, Place, correspond, overlapping, places
+from probe.gold.places import Begin, Correspondence, Place, correspond, overlapping, places
+from probe.gold.record import Gold, Link
 
 CUT, EMPTY, UNCOVERED = "behind the cut", "a token without bytes", "no new token there"
 REASONS = (CUT, EMPTY, UNCOVERED)
