@@ -8,9 +8,10 @@ import sys
 from pathlib import Path
 
 from analysis.report_key_query import KeyQuery, folder_of, read_key_query
-from probe import cli, scoring
+from probe import cli
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
+from probe.scoring import report as scoring
 
 EXAMPLES = """
   python -m analysis.alignment_report out/demo/maps --gold analysis/gold/gold.jsonl --out out/demo/report

@@ -25,7 +25,7 @@ from probe.errors import DataError, ProbeError, UsageError
 from probe.files import sha256_of
 from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import DIRECTIONS, MapStore
-from probe.metrics import MapScore, score_map
+from probe.scoring.metrics import MapScore, score_map
 
 EXAMPLES = """
   python -m analysis.export_heatmaps out/demo/maps --gold analysis/gold/gold.jsonl --out out/demo/heatmaps

@@ -25,10 +25,10 @@ import numpy as np
 
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
-from probe.measures import heaviest_shares, signed_distance
-from probe.metrics import by_rows, column_axis, gold_cells, row_axis
-from probe.tables import describe, token_classes
-from probe.ties import pair_classes
+from probe.scoring.measures import heaviest_shares, signed_distance
+from probe.scoring.metrics import by_rows, column_axis, gold_cells, row_axis
+from probe.scoring.tables import describe, token_classes
+from probe.scoring.ties import pair_classes
 
 CAUSES = (
     "tied bigram", "EOS", "split character", "repeated token", "sink column", "neighbour", "piece", "other",

@@ -17,9 +17,9 @@ from probe.errors import DataError
 from probe.files import MANIFEST, sha256_of
 from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import AttentionMap, MapStore
-from probe.metrics import MapMetric, column_axis, gold_hash, row_axis
-from probe.report_text import aligned, records
-from probe.tables import SCHEMA_VERSION, write_csv
+from probe.scoring.metrics import MapMetric, column_axis, gold_hash, row_axis
+from probe.scoring.report_text import aligned, records
+from probe.scoring.tables import SCHEMA_VERSION, write_csv
 
 EXAMPLES = """
   python -m analysis.failures out/demo/maps --gold analysis/gold/gold.jsonl --out out/demo/failures

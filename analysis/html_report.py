@@ -22,10 +22,10 @@ from analysis.report_parts import Part, Picture, Table, picture
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold.reading import Gold
 from probe.maps.attention_map import MapStore
-from probe.metrics import score_map
 from probe.plotting.labels import readable
-from probe.report_text import COLUMNS
-from probe.scoring import Report
+from probe.scoring.metrics import score_map
+from probe.scoring.report import Report
+from probe.scoring.report_text import COLUMNS
 from probe.version import __version__
 
 EXTREMES = 3  # best and worst examples that are shown

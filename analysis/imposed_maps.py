@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from probe import cli, statistics
+from probe import cli
 from probe.files import MANIFEST, sha256_of
 from probe.gold.reading import read_gold
-from probe.statistics import bca_interval, compare, holm
-from probe.tables import SCHEMA_VERSION, write_csv
+from probe.scoring import statistics
+from probe.scoring.statistics import bca_interval, compare, holm
+from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
 from probe.version import __version__
 

@@ -15,7 +15,7 @@ import pandas as pd
 from probe import cli
 from probe.errors import DataError
 from probe.files import MANIFEST, atomic_file, sha256_of
-from probe.tables import SCHEMA_VERSION, write_csv
+from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
 from probe.version import __version__
 

@@ -6,8 +6,8 @@ import math
 
 import pandas as pd
 
-from probe.baselines import POSITION_FREE, PREFIX
-from probe.scoring import Report
+from probe.scoring.baselines import POSITION_FREE, PREFIX
+from probe.scoring.report import Report
 
 SCORE = "top1_possible"
 SIDES = {"t2s": ("student", "teacher"), "s2t": ("teacher", "student")}

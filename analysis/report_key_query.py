@@ -12,8 +12,8 @@ from analysis import report_findings as findings
 from analysis.report_parts import Part, Table, picture
 from probe.errors import DataError
 from probe.files import sha256_of
-from probe.scoring import Report
-from probe.tables import safe_cell
+from probe.scoring.report import Report
+from probe.scoring.tables import safe_cell
 
 FOLDER, FIGURES = "key_query", "key_query.csv"
 STAGES = {"untrained": "before", "trained": "after", "control": "control"}

@@ -8,10 +8,10 @@ import pandas as pd
 
 from analysis import report_findings as findings
 from analysis.report_parts import Part, Table, cell, picture
-from probe.baselines import PREFIX
-from probe.report_text import COLUMNS
-from probe.scoring import Report
-from probe.tables import LINK_SCORES
+from probe.scoring.baselines import PREFIX
+from probe.scoring.report import Report
+from probe.scoring.report_text import COLUMNS
+from probe.scoring.tables import LINK_SCORES
 
 WITH_INTERVAL = ("top1_sure", "top1_possible", "gold_mass_possible", "f1", "aer")
 MACRO = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "chunk_accuracy", *LINK_SCORES)

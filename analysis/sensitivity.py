@@ -13,14 +13,14 @@ import numpy as np
 import pandas as pd
 
 from probe import cli
-from probe.alignment import LinkMethod
 from probe.errors import DataError
 from probe.gold.reading import Gold, check_gold, read_gold
-from probe.link_extractions import WAYS
 from probe.maps.attention_map import AttentionMap, Direction
-from probe.metrics import LinkCounts, MapMetric, gold_hash
-from probe.report_text import aligned, records
-from probe.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
+from probe.scoring.alignment import LinkMethod
+from probe.scoring.extractions import WAYS
+from probe.scoring.metrics import LinkCounts, MapMetric, gold_hash
+from probe.scoring.report_text import aligned, records
+from probe.scoring.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:

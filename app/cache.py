@@ -20,12 +20,12 @@ from app.scores import SCORES, ScoreBoard, gold_or_none
 from app.source import Source, digest_of
 from app.view import Shown
 from probe.files import MANIFEST, sha256_of
-from probe.gold.reading import Gold
 from probe.gold import reading as gold
+from probe.gold.reading import Gold
 from probe.maps import attention_map
 from probe.maps.attention_map import AttentionMap, MapStore
-from probe.metrics import MapMetric, gold_hash
-from probe.scoring import Report
+from probe.scoring.metrics import MapMetric, gold_hash
+from probe.scoring.report import Report
 
 
 def open_source(maps: Path, gold_path: Path | None) -> Source:
@@ -184,7 +184,7 @@ def report(source: Source) -> Report:
 
 @st.cache_resource(max_entries=2, show_spinner="Scoring all maps beside their baselines …")
 def _report(_source: Source, digest: str) -> Report:
-    from probe import scoring
+    from probe.scoring import report as scoring
 
     found = reports.read(_source)  # where the background could not make it, doing so here says why
     return found if found is not None else scoring.build_report([_source.store], _source.golds)

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from app.view import Shown
-from probe.metrics import by_rows, column_axis, gold_cells, row_axis
+from probe.scoring.metrics import by_rows, column_axis, gold_cells, row_axis
 
 
 def difference_cells(reference: Shown, run: Shown) -> pd.DataFrame:

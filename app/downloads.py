@@ -11,9 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from app.view import Shown
-from probe.aggregation import cropped, cropped_gold
 from probe.maps.attention_map import AttentionMap
-from probe.tables import write_csv
+from probe.scoring.aggregation import cropped, cropped_gold
+from probe.scoring.tables import write_csv
 
 LEADING = ("example_id", "checkpoint", "direction", "normalisation", "unit")
 

@@ -11,10 +11,10 @@ from app.annotations import LEVELS, NAME, Annotations, Saved
 from app.desk import Desk
 from app.scores import fitting_gold
 from app.source import Source
-from probe.alignment import span_gold
 from probe.errors import DataError, ProbeError
 from probe.gold.reading import Gold, Link
 from probe.maps.attention_map import AttentionMap
+from probe.scoring.alignment import span_gold
 
 NARROW = 300  # pixels of a name
 DESK, PROBLEM, CLICKS = "desk", "desk problem", "desk clicks"

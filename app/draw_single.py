@@ -13,7 +13,7 @@ from app.draw_view import SCALES
 from app.view import Pin
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
-from probe.metrics import score_map
+from probe.scoring.metrics import score_map
 
 TEXT_WIDTH = 290  # pixels that texts and distributions beside a map need
 

@@ -9,7 +9,7 @@ import streamlit as st
 from app import links
 from app.draw_list import one_of
 from app.view import SIZES
-from probe.aggregation import UNITS
+from probe.scoring.aggregation import UNITS
 
 SCALES = ("0–1", "max")
 

@@ -21,7 +21,7 @@ from probe.files import atomic_directory, atomic_file, read_manifest, write_json
 from probe.version import __version__, code_digest
 
 if TYPE_CHECKING:
-    from probe.scoring import Report
+    from probe.scoring.report import Report
 
 KIND, SCHEMA_VERSION = "kept report", 1
 MOST = 32  # of each kind; the oldest go
@@ -49,7 +49,7 @@ def name(kind: str, digest: str) -> str:
 
 def read_report(place: Path) -> Report | None:
     """The report that is kept at ``place``; None where there is none, or a damaged one."""
-    from probe.scoring import Report  # with all that makes one, which a page that only shows maps does not need
+    from probe.scoring.report import Report  # with all that makes one, which a page that only shows maps does not need
 
     try:
         read_manifest(place, KIND, SCHEMA_VERSION)

@@ -45,7 +45,7 @@ def maps_of(folder: Path, name: str, prompt: str, response: str) -> tuple[dict[s
         raise UnsafeError(f"{name!r} is no checkpoint of {folder.name}; refused.")
     _check("response", response, empty="There is nothing to align. Type or paste a response.")
     _check("prompt", prompt, empty="")
-    from probe.alignment import span_gold
+    from probe.scoring.alignment import span_gold
     from probe.text.examples import Example
 
     directory = folder / name

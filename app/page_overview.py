@@ -15,7 +15,7 @@ from app.draw_runs import breakdown_chart, runs_chart
 from app.source import Source
 from app.turns import PAGES
 from probe.errors import ProbeError
-from probe.scoring import Report
+from probe.scoring.report import Report
 
 # The scores of the table: column of the report -> (name, what it means, its ceiling in a breakdown).
 COLUMNS = {

@@ -24,9 +24,9 @@ from app.training_runs import (
     settings_line,
     step_of,
 )
-from probe.alignment import span_gold
 from probe.errors import DataError, ProbeError
 from probe.files import MANIFEST
+from probe.scoring.alignment import span_gold
 
 FIRST_SHOWN = 4  # runs and measures that are drawn before someone chooses others
 

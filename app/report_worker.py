@@ -9,11 +9,12 @@ from pathlib import Path
 from app import kept
 from app.scores import SMALL
 from app.source import digest_of
-from probe import cli, scoring
+from probe import cli
 from probe.errors import UsageError
 from probe.files import MANIFEST
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
+from probe.scoring import report as scoring
 
 
 def build_parser() -> argparse.ArgumentParser:

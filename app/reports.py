@@ -15,7 +15,7 @@ from app.arguments import ROOT
 from app.source import Source
 
 if TYPE_CHECKING:
-    from probe.scoring import Report
+    from probe.scoring.report import Report
 
 _LOCK = threading.Lock()
 _JOBS: dict[str, ReportJob] = {}

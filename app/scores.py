@@ -88,7 +88,7 @@ class ScoreBoard:
             kept.write_scores(self.values, self._place)
 
     def _score(self, row: int) -> None:
-        from probe.metrics import score_map  # not needed, and not paid for, where there is no gold
+        from probe.scoring.metrics import score_map  # not needed, and not paid for, where there is no gold
 
         try:
             amap = self.source.store.read(row) if self.source.golds else None

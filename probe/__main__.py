@@ -15,7 +15,7 @@ COMMANDS = {
     "train": ("probe.distillation.trainer", "train a student by a recipe: sft, kd, dskd-cma, uld and others"),
     "cache": ("probe.distillation.packed_teacher", "pack a teacher's states and tables, to train without its model"),
     "extract": ("probe.extract_command", "write the attention maps of checkpoints into a map store"),
-    "score": ("probe.scoring", "score stored maps against gold alignments"),
+    "score": ("probe.scoring.report", "score stored maps against gold alignments"),
     "gold": ("probe.gold_command", "convert, check, compare, adjudicate and move gold alignments"),
     "evaluate": ("probe.evaluation.evaluate", "generate responses of checkpoints and score them: ROUGE-L, exact match"),
     "import-reference": ("probe.reference.import_reference", "turn outputs of the public DSKD code into a checkpoint"),

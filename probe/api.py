@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from probe.alignment import span_gold
 from probe.errors import DataError, UsageError
 from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
-from probe.metrics import MapMetric, by_rows, column_axis, gold_hash, row_axis
-from probe.tables import describe, examples_frame, scored
+from probe.scoring.alignment import span_gold
+from probe.scoring.metrics import MapMetric, by_rows, column_axis, gold_hash, row_axis
+from probe.scoring.tables import describe, examples_frame, scored
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     if only_a or only_b:
         lines.append(f"left out: {only_a} examples that only A has, {only_b} that only B has")
     if args.out:
-        from probe.tables import write_csv
+        from probe.scoring.tables import write_csv
 
         write_csv(agreement_frame(compared), args.out)
         lines.append(f"written: {args.out}")
@@ -62,7 +62,7 @@ def agreement_frame(compared: Compared) -> pd.DataFrame:
     """A row an example (``scope`` "example"), most differences first, and a last one of all ("all")."""
     import pandas as pd
 
-    from probe.tables import SCHEMA_VERSION
+    from probe.scoring.tables import SCHEMA_VERSION
 
     labels = {"schema_version": SCHEMA_VERSION, "signature": compared.signature}
     rows = [{**labels, "scope": "example", "example_id": name, **_scores(one)} for name, one in compared.examples]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from probe.alignment import span_gold
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, Direction, TokenAxis
+from probe.scoring.alignment import span_gold
 
 FINGERPRINTS = ("5" * 16, "7" * 16)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from probe.alignment import Gold
 from probe.maps.attention_map import AttentionMap, MapStoreWriter, TokenAxis
+from probe.scoring.alignment import Gold
 
 FINGERPRINTS = {"student_tokenizer": "s" * 16, "teacher_tokenizer": "t" * 16}
 CHECKPOINTS = ("dskd-cma", "dskd-cma-ga")

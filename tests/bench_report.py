@@ -51,11 +51,11 @@ def interval_seconds(maps: int) -> dict[str, float]:
     from dataclasses import replace
 
     from probe.maps.attention_map import MapStore
-    from probe.metrics import MapMetric
-    from probe.runs import runs_frame, split_runs
-    from probe.scoring import score_stores
-    from probe.statistics import RESAMPLES, bca_interval
-    from probe.tables import examples_frame, tokens_frame
+    from probe.scoring.metrics import MapMetric
+    from probe.scoring.report import score_stores
+    from probe.scoring.runs import runs_frame, split_runs
+    from probe.scoring.statistics import RESAMPLES, bca_interval
+    from probe.scoring.tables import examples_frame, tokens_frame
     from tests.bench_frame import cpu_seconds
     from tests.bench_store import make_store
 

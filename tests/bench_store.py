@@ -86,7 +86,7 @@ def scoring(quick: bool) -> Iterator[Row]:
 def score_each(count: int) -> dict[str, float]:
     """Seconds to score ``count`` maps; eight different ones, again and again."""
     from probe.maps.attention_map import MapStore
-    from probe.metrics import score_map
+    from probe.scoring.metrics import score_map
 
     with tempfile.TemporaryDirectory() as folder:
         golds = make_store(folder, 8)

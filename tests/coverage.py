@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from probe.statistics import bca_interval, compare
+from probe.scoring.statistics import bca_interval, compare
 
 EXAMPLES, ACCURACY, SPREAD = 119, 0.55, 0.2
 

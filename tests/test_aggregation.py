@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.aggregation import NO_ID, UNITS, Partition, cropped, cropped_gold, grouped, grouped_gold, partition
 from probe.errors import UsageError
 from probe.maps.attention_map import AttentionMap, check_map
-from probe.metrics import gold_cells
+from probe.scoring.aggregation import NO_ID, UNITS, Partition, cropped, cropped_gold, grouped, grouped_gold, partition
+from probe.scoring.metrics import gold_cells
 from tests.aligned import axis, make_gold, make_map
 from tests.strategies import law
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from probe.alignment import chunks, links_from_map, span_gold, span_links
 from probe.errors import DataError, UsageError
+from probe.scoring.alignment import chunks, links_from_map, span_gold, span_links
 from tests.aligned import FINGERPRINTS, axis
 
 # "unhappy cat": student  un|happy| cat|EOS ; teacher  unh|app|y|␣|cat|EOS

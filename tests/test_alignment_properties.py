@@ -10,9 +10,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from probe.alignment import check_gold, chunks, links_from_map, read_gold, span_links, write_gold
 from probe.errors import DataError
-from probe.tables import safe_cell
+from probe.scoring.alignment import check_gold, chunks, links_from_map, read_gold, span_links, write_gold
+from probe.scoring.tables import safe_cell
 from probe.text.examples import Example
 from probe.text.tokenization import PairTokenizer
 from tests.aligned import FINGERPRINTS, make_gold

@@ -12,12 +12,12 @@ import pytest
 from analysis import alignment_report
 from probe import __main__ as probe_main
 from probe import cli
-from probe.alignment import write_gold
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore, MapStoreWriter
-from probe.report_text import report_lines
-from probe.scoring import build_report
-from probe.statistics import bca_interval
+from probe.scoring.alignment import write_gold
+from probe.scoring.report import build_report
+from probe.scoring.report_text import report_lines
+from probe.scoring.statistics import bca_interval
 from tests.aligned import FINGERPRINTS, axis, make_gold, make_map
 
 GAP = {"classifier_accuracy_before": 0.99, "classifier_accuracy_after": 0.75}
@@ -293,7 +293,7 @@ def test_both_directions_needs_both(tmp_path, capsys):
 
 
 def test_lines_of_an_empty_report_are_few():
-    from probe.scoring import Report
+    from probe.scoring.report import Report
 
     nothing = pd.DataFrame()
     runs = pd.DataFrame({"direction": []})

@@ -15,7 +15,7 @@ import probe
 from probe.errors import DamagedError, DataError, UsageError
 from probe.extraction import extract_maps
 from probe.gold.reading import read_gold
-from probe.metrics import score_map
+from probe.scoring.metrics import score_map
 from probe.text.examples import Example, read_examples
 from tests import tiny
 from tests.app_maps import example_texts, make_store

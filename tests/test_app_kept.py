@@ -14,7 +14,7 @@ from app import cache, kept, reports
 from app.source import digest_of
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
-from probe.scoring import Report, build_report
+from probe.scoring.report import Report, build_report
 from tests.app_pages import make_files
 
 

@@ -12,7 +12,7 @@ from app import cache
 from app.turns import AT_ONCE, PAGES
 from probe.gold.reading import read_gold, write_gold
 from probe.maps.store import MapStore
-from probe.scoring import build_report
+from probe.scoring.report import build_report
 from tests import app_maps
 from tests.app_pages import TEXTS, charts, make_files, marked, open_page, shown
 

@@ -13,9 +13,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import live, page_try_text, pages
-from probe.alignment import span_links
 from probe.errors import DataError, UnsafeError
 from probe.extraction import extract_maps
+from probe.scoring.alignment import span_links
 from probe.text.examples import Example
 from tests import app_maps, tiny
 from tests.app_pages import ROOT, charts, make_files, marked, open_page, shown

@@ -14,11 +14,11 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("probe", "app", "analysis")
 TORCH_FREE = (
-    "maps.attention_map", "maps.store", "maps.index", "alignment", "text.spans", "gold.reading", "metrics", "measures", "ties",
-    "baselines", "statistics", "tables", "runs", "plotting", "text.display", "text.tokenization", "text.examples", "config", "files",
-    "errors", "cli", "__main__", "scoring", "extract_command", "doctor", "verify",
+    "maps.attention_map", "maps.store", "maps.index", "scoring.alignment", "text.spans", "gold.reading", "scoring.metrics", "scoring.measures", "scoring.ties",
+    "scoring.baselines", "scoring.statistics", "scoring.tables", "scoring.runs", "plotting", "text.display", "text.tokenization", "text.examples", "config", "files",
+    "errors", "cli", "__main__", "scoring.report", "extract_command", "doctor", "verify",
     "gold.record", "gold.formats", "gold.transfer", "gold.places", "gold.moving", "gold.sources", "gold_inputs",
-    "gold_command", "gold.adjudication", "gold.agreement", "link_extractions",
+    "gold_command", "gold.adjudication", "gold.agreement", "scoring.extractions",
     "evaluation.rouge", "evaluation.journal", "evaluation.tables", "evaluation.evaluate",
 )  # fmt: skip
 TYPED_IN = ("app.live", "app.page_try_text")
@@ -126,7 +126,7 @@ def test_what_works_from_stored_maps_never_imports_torch(name: str) -> None:
     assert not top(reached(module, lazy=False)) & {"torch", "transformers"}
 
 
-@pytest.mark.parametrize("name", ["maps.attention_map", "alignment", "metrics", "tables", "plotting"])
+@pytest.mark.parametrize("name", ["maps.attention_map", "scoring.alignment", "scoring.metrics", "scoring.tables", "plotting"])
 def test_the_narrow_waist_does_not_even_import_torch_lazily(name: str) -> None:
     assert not top(reached(f"probe.{name}", lazy=True)) & {"torch", "transformers"}
 

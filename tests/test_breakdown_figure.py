@@ -13,11 +13,11 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
-from probe import baselines
 from probe.errors import UsageError
 from probe.plotting import save_figure
 from probe.plotting.breakdowns import BASELINE, UNTRAINED, breakdown_figure, checkpoint_colours
 from probe.plotting.panels import METRICS
+from probe.scoring import baselines
 
 ROOT = Path(__file__).resolve().parent.parent
 BASE = (baselines.UNIFORM, baselines.DIAGONAL, baselines.SPAN_RULE, baselines.POSITION_FREE)
@@ -233,7 +233,7 @@ def test_through_the_command(tmp_path, capsys):
     assert (tmp_path / "again.png").read_bytes() == (out / "breakdowns-s2t.png").read_bytes()
 
 
-@pytest.mark.parametrize("module", ["probe.scoring", "analysis.alignment_report", "probe.plotting.breakdowns"])
+@pytest.mark.parametrize("module", ["probe.scoring.report", "analysis.alignment_report", "probe.plotting.breakdowns"])
 def test_what_is_loaded_before_anything_is_drawn(module):
     """Scoring needs no matplotlib; nothing loads seaborn, and with it pyplot, before a figure is asked for."""
     heavy = ("seaborn", "matplotlib.pyplot", *(() if "plotting" in module else ("matplotlib",)))

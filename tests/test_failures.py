@@ -15,7 +15,7 @@ from probe import cli
 from probe.gold.reading import read_gold, write_gold
 from probe.maps.attention_map import TokenAxis
 from probe.maps.store import MapStore
-from probe.metrics import score_map
+from probe.scoring.metrics import score_map
 from tests.aligned import axis, make_gold, make_map
 from tests.app_maps import example_texts, make_store
 

@@ -16,9 +16,9 @@ import pytest
 from app import downloads, export_worker, view
 from probe import __main__ as probe_main
 from probe import cli
-from probe.alignment import span_gold
 from probe.gold.reading import write_gold
 from probe.maps.store import MapStore, MapStoreWriter
+from probe.scoring.alignment import span_gold
 from tests import tiny
 from tests.aligned import axis, make_gold, make_map
 from tests.payloads import FORMULAS
@@ -28,7 +28,7 @@ from tests.test_alignment_report import PROVENANCE
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories
 WRITERS = {  # who writes CSV: each is run below, but for probe_curve, whose only string is a signature of ours
-    "probe/scoring.py", "probe/gold_agree.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py",
+    "probe/scoring/report.py", "probe/gold_agree.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py",
     "analysis/failures.py", "analysis/heatmap_files.py", "analysis/key_query.py", "analysis/sensitivity.py",
     "analysis/imposed_maps.py", "app/downloads.py", "app/export_worker.py",
 }  # fmt: skip
@@ -163,7 +163,7 @@ def test_nobody_writes_csv_in_another_way():
         for call in calls:
             callers.setdefault(ast.unparse(call.func).split(".")[-1], set()).add(str(path.relative_to(ROOT)))
     assert callers["write_csv"] == WRITERS
-    assert callers["to_csv"] == {"probe/tables.py"} and not {"writer", "DictWriter"} & set(callers)
+    assert callers["to_csv"] == {"probe/scoring/tables.py"} and not {"writer", "DictWriter"} & set(callers)
 
 
 def test_half_a_character_is_refused_and_not_written(tmp_path, capsys):

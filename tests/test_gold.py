@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from probe.alignment import Gold, check_gold, read_gold, write_gold
 from probe.errors import DataError, UsageError
+from probe.scoring.alignment import Gold, check_gold, read_gold, write_gold
 from tests.aligned import FINGERPRINTS, axis, make_gold, make_map
 
 TEXT = "a b"

@@ -16,11 +16,11 @@ import pytest
 from transformers import PreTrainedTokenizerFast
 
 from probe.__main__ import main
-from probe.alignment import span_gold
 from probe.gold.reading import Gold, read_gold, write_gold
 from probe.gold.sources import from_store, load_pair
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStoreWriter
+from probe.scoring.alignment import span_gold
 from probe.text.examples import read_examples
 from tests.test_architecture import reached, top
 from tests.tokenizers_zoo import BY_NAME

@@ -14,9 +14,9 @@ from analysis.gold import prefill as files
 from analysis.gold.byte_view import byte_tokens, proposed_links
 from analysis.gold.corrections import apply_corrections, make_correction, read_corrections, write_corrections
 from analysis.gold.review import render, stretches
-from probe.alignment import read_gold
 from probe.errors import DataError
 from probe.gold.reading import Gold
+from probe.scoring.alignment import read_gold
 from probe.text.display import read_back
 from probe.text.examples import read_examples
 

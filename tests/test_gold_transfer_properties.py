@@ -9,12 +9,12 @@ from itertools import product
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from probe.alignment import span_gold
 from probe.gold.moving import move_gold
 from probe.gold.places import Place, correspond, places
 from probe.gold.reading import Gold
 from probe.gold.sources import TextTokens, TokenSource
 from probe.gold.transfer import Moved, move_links
+from probe.scoring.alignment import span_gold
 from probe.text.examples import Example
 from probe.text.tokenization import PairTokenizer
 from tests.strategies import texts

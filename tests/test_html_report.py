@@ -13,8 +13,8 @@ import pytest
 from analysis import html_report
 from analysis import report_findings as findings
 from analysis.html_report import Part, Picture, Table, extremes, render
-from probe.alignment import write_gold
 from probe.maps.store import MapStoreWriter
+from probe.scoring.alignment import write_gold
 from tests import browser
 from tests.aligned import axis, make_gold, make_map
 from tests.payloads import PAYLOADS

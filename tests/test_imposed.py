@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from probe.alignment import Gold
 from probe.distillation.imposed import check_covered, chunk_mask, exact_pairs, imposed_map
 from probe.errors import DataError
+from probe.scoring.alignment import Gold
 from probe.text.examples import Example
 from probe.text.tokenization import PairedTokens, PairTokenizer
 from tests import tiny

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.aggregation import Partition, cropped, grouped, grouped_gold
 from probe.gold.reading import Gold, gold_from_record, gold_record, read_gold, write_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.index import SCHEMA, map_to_row, row_to_map
 from probe.maps.store import MapStore, MapStoreWriter
-from probe.metrics import gold_cells
-from probe.tables import safe_cell, write_csv
+from probe.scoring.aggregation import Partition, cropped, grouped, grouped_gold
+from probe.scoring.metrics import gold_cells
+from probe.scoring.tables import safe_cell, write_csv
 from probe.text.display import vocabulary_displays
 from probe.text.examples import read_examples
 from probe.text.spans import byte_offsets, is_plain, letter_groups, snap, units

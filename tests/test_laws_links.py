@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.alignment import Link, links_from_map
-from probe.metrics import LinkCounts, link_counts
+from probe.scoring.alignment import Link, links_from_map
+from probe.scoring.metrics import LinkCounts, link_counts
 from tests.strategies import SEEDS, Problem, law, problems
 
 LAW = law(60)

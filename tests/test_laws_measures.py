@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe import measures
-from probe.measures import TIE
+from probe.scoring import measures
+from probe.scoring.measures import TIE
 from tests.strategies import SEEDS, Problem, law, problems
 
 LAW = law(60)

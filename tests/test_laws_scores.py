@@ -12,15 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe import baselines
-from probe.alignment import span_links
 from probe.errors import DataError, NonFiniteError
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, check_map
-from probe.metrics import MapScore, gold_hash, position_scores, score_map
-from probe.runs import Run
-from probe.statistics import ratio
-from probe.ties import best_position_free, pair_classes, tied_rows
+from probe.scoring import baselines
+from probe.scoring.alignment import span_links
+from probe.scoring.metrics import MapScore, gold_hash, position_scores, score_map
+from probe.scoring.runs import Run
+from probe.scoring.statistics import ratio
+from probe.scoring.ties import best_position_free, pair_classes, tied_rows
 from tests.aligned import axis, make_gold, make_map
 from tests.strategies import SEEDS, WEIGHT_KINDS, Problem, law, problems
 

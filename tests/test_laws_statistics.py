@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe import mismatch, statistics
+from probe import mismatch
 from probe.gold.agreement import Agreement, agreement
 from probe.gold.reading import Gold
-from probe.statistics import bca_interval, compare, holm, resampled_sums
+from probe.scoring import statistics
+from probe.scoring.statistics import bca_interval, compare, holm, resampled_sums
 from tests.strategies import SEEDS, law
 
 LAW = law(60)

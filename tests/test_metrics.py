@@ -8,10 +8,10 @@ from itertools import product
 import numpy as np
 import pytest
 
-from probe import baselines
 from probe.errors import DataError
 from probe.gold.reading import Gold
-from probe.measures import (
+from probe.scoring import baselines
+from probe.scoring.measures import (
     average_precision,
     collapse,
     coverage,
@@ -21,8 +21,8 @@ from probe.measures import (
     row_entropy,
     signed_distance,
 )
-from probe.metrics import LinkCounts, MapMetric, gold_hash, link_counts, score_map
-from probe.ties import best_position_free, pair_classes, tied_rows
+from probe.scoring.metrics import LinkCounts, MapMetric, gold_hash, link_counts, score_map
+from probe.scoring.ties import best_position_free, pair_classes, tied_rows
 from tests.aligned import axis, make_gold, make_map
 
 NAN = float("nan")

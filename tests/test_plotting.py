@@ -12,7 +12,6 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from probe.alignment import span_gold
 from probe.errors import DataError, UsageError
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
@@ -20,6 +19,7 @@ from probe.plotting import attention_heatmap, difference_heatmap, map_title, out
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable, width, wrap
 from probe.plotting.layout import View
+from probe.scoring.alignment import span_gold
 
 STUDENT = TokenAxis(
     ("cat", "s␣", "sat", "‹eos›"), ("cat", "sĠ", "sat", "</s>"), (1, 2, 3, 0), ((0, 3), (3, 5), (5, 8), (8, 8))

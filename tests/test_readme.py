@@ -14,7 +14,7 @@ import pytest
 from app.arguments import arguments
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
-from probe.metrics import score_map
+from probe.scoring.metrics import score_map
 from tests.readme_tree import tree
 
 ROOT = Path(__file__).resolve().parent.parent

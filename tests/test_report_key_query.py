@@ -11,8 +11,8 @@ from probe.errors import DataError
 from probe.files import sha256_of
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
-from probe.scoring import build_report
-from probe.tables import write_csv
+from probe.scoring.report import build_report
+from probe.scoring.tables import write_csv
 from tests.test_alignment_report import make_store, report
 
 STAGES = ("untrained", "trained", "control")

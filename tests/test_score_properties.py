@@ -10,10 +10,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from probe import measures
-from probe.alignment import links_from_map
-from probe.metrics import MapMetric, link_counts, score_map
-from probe.ties import best_position_free, pair_classes
+from probe.scoring import measures
+from probe.scoring.alignment import links_from_map
+from probe.scoring.metrics import MapMetric, link_counts, score_map
+from probe.scoring.ties import best_position_free, pair_classes
 from tests.aligned import make_gold, make_map
 from tests.strategies import golds, law, maps
 

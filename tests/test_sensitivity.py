@@ -11,11 +11,11 @@ import pytest
 from analysis import sensitivity
 from analysis.sensitivity import FACTORS, SHOWN
 from probe import cli
-from probe.alignment import span_gold, write_gold
 from probe.extraction import Extractor
 from probe.gold.reading import read_gold
-from probe.link_extractions import WAYS, extractions
-from probe.metrics import LinkCounts, MapMetric, score_map
+from probe.scoring.alignment import span_gold, write_gold
+from probe.scoring.extractions import WAYS, extractions
+from probe.scoring.metrics import LinkCounts, MapMetric, score_map
 from probe.text.examples import read_examples
 from tests import tiny
 

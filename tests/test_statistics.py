@@ -8,8 +8,8 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from probe import statistics as st
-from probe.metrics import LinkCounts
+from probe.scoring import statistics as st
+from probe.scoring.metrics import LinkCounts
 
 RNG = np.random.default_rng(7)
 

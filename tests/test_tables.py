@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from probe import tables
 from probe.errors import DiskError
-from probe.metrics import score_map
+from probe.scoring import tables
+from probe.scoring.metrics import score_map
 from tests.aligned import axis, make_gold, make_map
 from tests.payloads import FORMULAS
 from tests.spreadsheet import live_cells

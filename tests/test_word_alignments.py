@@ -13,8 +13,8 @@ import pytest
 from nltk.metrics import f_measure, precision, recall
 from nltk.translate.metrics import alignment_error_rate
 
-from probe.alignment import Link
-from probe.metrics import LinkCounts, link_counts
+from probe.scoring.alignment import Link
+from probe.scoring.metrics import LinkCounts, link_counts
 
 VERSES = 400
 FILE = "SBLGNT-BSB-manual.json"

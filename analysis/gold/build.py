@@ -27,10 +27,10 @@ from analysis.gold.prefill import (
     prefill,
 )  # fmt: skip
 from probe import cli
-from probe.alignment import read_gold, write_gold
 from probe.errors import DataError
 from probe.files import atomic_file
 from probe.gold.reading import Gold
+from probe.scoring.alignment import read_gold, write_gold
 from probe.text.examples import read_examples
 
 

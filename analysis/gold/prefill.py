@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from probe.alignment import span_gold
 from probe.errors import DataError
 from probe.gold.reading import Gold
+from probe.scoring.alignment import span_gold
 from probe.text.examples import read_examples
 from probe.text.tokenization import PairedTokens, PairTokenizer
 

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probe.alignment import span_links
 from probe.attention import CrossModelAttention, attention_scores, keys, queries
 from probe.distillation.key_query import Discriminator, key_query_loss
 from probe.mismatch import Distances, energy_distance, subsample
+from probe.scoring.alignment import span_links
 from probe.text.tokenization import PairedTokens
 
 TIE = 1e-6  # cells this close to the heaviest share its credit (metrics.md)

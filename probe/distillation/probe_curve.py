@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from probe.alignment import Gold, span_gold
 from probe.config import TrainConfig
 from probe.distillation.imposed import check_covered
 from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
@@ -20,10 +19,11 @@ from probe.embedding_maps import MapSource, maps_of_pairs
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore, MapStoreWriter
-from probe.metrics import MapMetric, MapScore, gold_hash
 from probe.mismatch import Distances, energy_distance, subsample
 from probe.models import load_tokenizer, resolve_model
-from probe.tables import SCHEMA_VERSION, write_csv
+from probe.scoring.alignment import Gold, span_gold
+from probe.scoring.metrics import MapMetric, MapScore, gold_hash
+from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
 from probe.text.tokenization import PairedTokens, PairTokenizer
 from probe.version import __version__

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from probe import cli, statistics
+from probe import cli
 from probe.errors import UsageError
 from probe.evaluation.journal import Drawn, Journal, response_key
 from probe.evaluation.rouge import exact_match, metric_signature, rouge_l
 from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame, responses_frame
 from probe.files import MANIFEST, sha256_of
-from probe.report_text import aligned, records
-from probe.tables import write_csv
+from probe.scoring import statistics
+from probe.scoring.report_text import aligned, records
+from probe.scoring.tables import write_csv
 from probe.text.examples import Example, read_examples
 from probe.version import __version__
 

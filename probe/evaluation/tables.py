@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probe import statistics
-from probe.tables import SCHEMA_VERSION
+from probe.scoring import statistics
+from probe.scoring.tables import SCHEMA_VERSION
 
 SCORES = ("rouge_l", "exact_match")
 AVERAGES = {"in-domain": ("in",), "out-of-domain": ("out",), "all": ("in", "out")}
@@ -122,7 +122,7 @@ def _mean_and_deviation(name: str, by_seed: np.ndarray) -> dict[str, float]:
 
 
 def _counts(scores: np.ndarray) -> np.ndarray:
-    """Sum and number [examples, 2], for :mod:`probe.statistics`."""
+    """Sum and number [examples, 2], for :mod:`probe.scoring.statistics`."""
     means = scores.mean(axis=1)
     return np.stack([means, np.ones_like(means)], axis=1)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from probe.errors import DataError
 from probe.gold.reading import Gold, check_same_tokens
-from probe.metrics import gold_hash
+from probe.scoring.metrics import gold_hash
 from probe.version import __version__
 
 LEVELS = ("none", "possible", "sure")

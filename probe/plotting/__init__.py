@@ -21,8 +21,8 @@ from probe.errors import DataError, UsageError
 from probe.files import atomic_file
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
-from probe.measures import TIE, heaviest_shares
-from probe.metrics import MapScore, by_rows, gold_cells, score_map
+from probe.scoring.measures import TIE, heaviest_shares
+from probe.scoring.metrics import MapScore, by_rows, gold_cells, score_map
 from probe.plotting import layers
 from probe.plotting.layout import DPI, Sheet, View, Window, map_title, new_figure
 

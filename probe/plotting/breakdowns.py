@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from probe.baselines import PREFIX
 from probe.errors import UsageError
 from probe.plotting.fonts import em_width, font
 from probe.plotting.labels import wrap
 from probe.plotting.layers import GREY, GRID, INK
 from probe.plotting.layout import DPI
 from probe.plotting.panels import GROUPS, METRICS, Panel, all_positions, by_group, header, shown_name
+from probe.scoring.baselines import PREFIX
 
 if TYPE_CHECKING:
     from matplotlib.typing import ColorType

@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 
 from probe.errors import UsageError
 from probe.maps.attention_map import AttentionMap
-from probe.metrics import MapScore
 from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap
+from probe.scoring.metrics import MapScore
 
 LABEL_COLUMNS = 16  # longer tokens are elided
 TEXT_COLUMNS = 90  # so is a longer text, in the title

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from probe.baselines import POSITION_FREE, PREFIX
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable
+from probe.scoring.baselines import POSITION_FREE, PREFIX
 
 
 @dataclass(frozen=True)

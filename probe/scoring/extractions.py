@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from probe.alignment import LinkMethod
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
-from probe.metrics import LinkCounts, MapMetric
+from probe.scoring.alignment import LinkMethod
+from probe.scoring.metrics import LinkCounts, MapMetric
 
 WAYS: tuple[LinkMethod, ...] = get_args(LinkMethod)
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from probe.baselines import PREFIX
+from probe.scoring.baselines import PREFIX
 
 if TYPE_CHECKING:
-    from probe.scoring import Report
+    from probe.scoring.report import Report
 
 # column of runs.csv -> heading; those in WITH_INTERVAL are printed with their 95 % interval
 COLUMNS = {

@@ -13,10 +13,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from probe.alignment import chunks
 from probe.errors import UsageError
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.scoring.alignment import chunks
 
 Unit = Literal["token", "chunk", "word"]
 UNITS: tuple[str, ...] = get_args(Unit)
@@ -34,7 +34,7 @@ class Partition:
 def partition(text: str, student: TokenAxis, teacher: TokenAxis, unit: str) -> Partition:
     """Group the targets of both sides by ``unit``.
 
-    ``token``: each on its own. ``chunk``: the chunks of both tokenizations (:func:`probe.alignment.chunks`).
+    ``token``: each on its own. ``chunk``: the chunks of both tokenizations (:func:`probe.scoring.alignment.chunks`).
     ``word``: what white space separates; a target belongs to the word of its first character that is no white space,
     white space alone to the word that follows, and EOS is on its own. Raises UsageError for another unit.
     """

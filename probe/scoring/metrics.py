@@ -12,11 +12,11 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from probe.alignment import Link, LinkMethod, chunks, links_from_map
 from probe.errors import DataError
 from probe.gold.reading import Gold, check_gold
 from probe.maps.attention_map import AttentionMap, TokenAxis
-from probe.measures import (
+from probe.scoring.alignment import Link, LinkMethod, chunks, links_from_map
+from probe.scoring.measures import (
     TIE,
     average_precision,
     collapse,
@@ -27,7 +27,7 @@ from probe.measures import (
     row_entropy,
     signed_distance,
 )  # fmt: skip
-from probe.ties import best_position_free, pair_classes, tied_rows
+from probe.scoring.ties import best_position_free, pair_classes, tied_rows
 from probe.version import __version__
 
 # Per-position scores, averaged over the positions where they are defined.
@@ -50,7 +50,7 @@ class PositionScores:
         chunk_accuracy: the heaviest cell lies in the row's chunk (ties share).
         offset: columns from the nearest possible cell to the heaviest cell, positive when the heaviest comes later.
         entropy: of the row, divided by log(columns); 0 where there is one column.
-        ceiling_sure, ceiling_possible: the most that a position-free map earns here (:mod:`probe.ties`).
+        ceiling_sure, ceiling_possible: the most that a position-free map earns here (:mod:`probe.scoring.ties`).
         tied: whether the position is tied. best, best_weight: the first heaviest column, and its weight.
     """
 

@@ -11,17 +11,27 @@ from typing import get_args
 
 import pandas as pd
 
-from probe import baselines, cli, runs, statistics
-from probe.alignment import LinkMethod
+from probe import cli
 from probe.errors import DataError, UsageError
 from probe.files import MANIFEST, sha256_of
 from probe.gold.reading import Gold, check_gold, read_gold
-from probe.link_extractions import WAYS, extractions
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
-from probe.metrics import MapMetric, gold_hash
-from probe.report_text import report_lines, report_values
-from probe.tables import SCHEMA_VERSION, Described, Scored, describe, examples_frame, scored, tokens_frame, write_csv
+from probe.scoring import baselines, runs, statistics
+from probe.scoring.alignment import LinkMethod
+from probe.scoring.extractions import WAYS, extractions
+from probe.scoring.metrics import MapMetric, gold_hash
+from probe.scoring.report_text import report_lines, report_values
+from probe.scoring.tables import (
+    SCHEMA_VERSION,
+    Described,
+    Scored,
+    describe,
+    examples_frame,
+    scored,
+    tokens_frame,
+    write_csv,
+)
 from probe.version import __version__
 
 EXAMPLES = """

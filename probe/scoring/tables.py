@@ -1,4 +1,4 @@
-"""Tidy frames and the CSV schemas: tokens and examples here, the others in :mod:`probe.runs`.
+"""Tidy frames and the CSV schemas: tokens and examples here, the others in :mod:`probe.scoring.runs`.
 
 Every row carries ``schema_version`` and ``signature``. Cells that a spreadsheet would run as a formula are neutralised.
 """
@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from probe.alignment import chunks
 from probe.files import atomic_file
 from probe.gold.reading import Gold
-from probe.link_extractions import Extraction
 from probe.maps.attention_map import AttentionMap, TokenAxis
-from probe.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore, column_axis, row_axis
+from probe.scoring.alignment import chunks
+from probe.scoring.extractions import Extraction
+from probe.scoring.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore, column_axis, row_axis
 
 SCHEMA_VERSION = 1  # rises when a column goes or changes its meaning; a new column or file leaves it
 LINK_SCORES = ("precision", "recall", "f1", "aer")
