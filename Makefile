@@ -22,7 +22,7 @@ app: $(VENV)/.ready
 	$(VENV)/bin/streamlit run app/main.py -- --maps $(MAPS) --gold $(GOLD)
 
 test: $(VENV)/.ready-dev check
-	$(PY) -c "from probe.models import resolve_model; resolve_model('smollm2-135m')"
+	$(PY) -c "from probe.models.loading import resolve_model; resolve_model('smollm2-135m')"
 	$(PY) -m pytest -q -n $(WORKERS) --dist loadfile --durations=10
 
 check: $(VENV)/.ready-dev

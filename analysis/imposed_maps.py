@@ -150,11 +150,11 @@ def counts_of(setup: Setup, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
     """Per example the sum over its positions, and their number: [examples, 2] for each measure."""
     import torch
 
-    from probe.attention import values_t2s
     from probe.distillation.dataset import paired_batch
     from probe.distillation.divergences import forward_kl
     from probe.distillation.steps import paired_states
     from probe.distillation.student_head import StudentTerms, student_side
+    from probe.models.attention import values_t2s
 
     sigmas, attention, teacher = setup.normalisation, setup.attention, setup.teacher
     assert sigmas is not None and attention is not None and teacher is not None

@@ -123,7 +123,7 @@ def sides_of(source: MapSource, pairs: Sequence[PairedTokens]) -> Sides:
     import torch
     from torch.nn.functional import linear
 
-    from probe.attention import keys, queries
+    from probe.models.attention import keys, queries
 
     inputs, targets = (torch.tensor([i for p in pairs for i in getattr(p.student, n)]) for n in ("inputs", "targets"))
     with torch.no_grad():

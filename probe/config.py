@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from probe.errors import UsageError
-from probe.methods import METHODS
+from probe.models.methods import METHODS
 
 IMPOSED = ("chunk", "gold", "uniform", "permuted")
 DIVERGENCES = (
@@ -28,7 +28,7 @@ class TrainConfig:
 
     ``student`` is a model directory, a checkpoint directory (its ``student/``), a hub name, or ``new``: then a GPT-2 of
     ``new_*`` size with its own byte-level BPE is made from the training texts. ``teacher`` is anything that
-    :func:`probe.models.resolve_model` takes. ``data`` lists JSONL files; ``data_limits`` (same length, 0 = all) takes
+    :func:`probe.models.loading.resolve_model` takes. ``data`` lists JSONL files; ``data_limits`` (same length, 0 = all) takes
     the first examples of each. The last ``held_out`` examples of the first file are kept for measuring.
     """
 

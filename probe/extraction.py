@@ -10,11 +10,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from probe import embedding_maps
-from probe.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
 from probe.embedding_maps import DirectionChoice, MapSource, NormalisationKind
 from probe.errors import DamagedError, UsageError
 from probe.maps.attention_map import AttentionMap
-from probe.models import input_embeddings, load_tokenizer, resolve_model
+from probe.models.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
+from probe.models.loading import input_embeddings, load_tokenizer, resolve_model
 from probe.text.examples import Example
 from probe.text.tokenization import PairTokenizer
 

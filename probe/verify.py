@@ -14,7 +14,7 @@ from probe.errors import DamagedError, UnsafeError
 from probe.files import MANIFEST, check_file, read_manifest
 
 if TYPE_CHECKING:
-    from probe.checkpoint import Checkpoint
+    from probe.models.checkpoint import Checkpoint
 
 DESCRIPTION = """Check a checkpoint, a map store, a converted model, cached teacher states, or a whole cache directory:
 every file's sha256 against the manifest, every tensor's shape, every map's sums. Nothing is changed."""
@@ -93,8 +93,8 @@ def _by_manifest(path: Path) -> Verified:
 
 
 def _checkpoint(path: Path) -> Verified:
-    from probe.checkpoint import load_checkpoint
-    from probe.models import input_embeddings, load_causal_lm, load_tokenizer
+    from probe.models.checkpoint import load_checkpoint
+    from probe.models.loading import input_embeddings, load_causal_lm, load_tokenizer
 
     checkpoint = load_checkpoint(path)
     load_tokenizer(checkpoint.student_directory)
@@ -109,9 +109,9 @@ def _checkpoint(path: Path) -> Verified:
 
 def _check_discriminator(checkpoint: Checkpoint) -> None:
     """Maps do not need it, so nothing else looks at the shapes of the network that matched keys and queries."""
-    from probe.checkpoint import DISCRIMINATOR, load_exactly
     from probe.distillation.key_query import Discriminator
     from probe.distillation.transport import ConditionalTransport
+    from probe.models.checkpoint import DISCRIMINATOR, load_exactly
 
     settings = checkpoint.config.settings
     if checkpoint.discriminator is None or "discriminator_width" not in settings:
@@ -132,7 +132,7 @@ def _map_store(path: Path) -> Verified:
 
 def _model(path: Path) -> Verified:
     """A converted model or a packed teacher: a model directory with a manifest of either kind."""
-    from probe.models import check_safe
+    from probe.models.loading import check_safe
 
     kind = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["kind"]
     manifest = read_manifest(path, kind, 1)

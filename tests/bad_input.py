@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe import checkpoint
 from probe.files import MANIFEST, write_manifest
 from probe.gold.reading import write_gold
 from probe.maps import store as map_store
 from probe.maps.store import MapStore
+from probe.models import checkpoint
 from probe.scoring.alignment import span_gold
 from tests import tiny
 

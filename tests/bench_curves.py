@@ -76,8 +76,8 @@ def loss_cost(
 def _loss_step(
     length: int, vocabulary: int, response: int, widths: tuple[int, int]
 ) -> tuple[Callable[[], None], float]:
-    from probe.attention import CrossModelAttention, measure_sigmas
     from probe.distillation.losses import PairedStates, dskd_cma
+    from probe.models.attention import CrossModelAttention, measure_sigmas
 
     torch.manual_seed(0)
     d_s, d_t = widths

@@ -70,8 +70,8 @@ def dense_side(checkpoint: str, data: str, folder: str, length: int, count: int)
     import numpy as np
     import torch
 
-    from probe.checkpoint import load_checkpoint
-    from probe.models import load_causal_lm, load_tokenizer, resolve_model
+    from probe.models.checkpoint import load_checkpoint
+    from probe.models.loading import load_causal_lm, load_tokenizer, resolve_model
     from probe.text.examples import read_examples
     from probe.text.tokenization import PairTokenizer
     from tests.reference import dense_dskd_cma

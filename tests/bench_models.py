@@ -34,9 +34,9 @@ def make_like_the_shipped(folder: str) -> str:
 
     import torch
 
-    from probe.attention import CrossModelAttention, Normalisation
-    from probe.checkpoint import load_checkpoint, save_checkpoint
-    from probe.models import load_causal_lm, load_tokenizer
+    from probe.models.attention import CrossModelAttention, Normalisation
+    from probe.models.checkpoint import load_checkpoint, save_checkpoint
+    from probe.models.loading import load_causal_lm, load_tokenizer
 
     start = load_checkpoint(START)
     torch.manual_seed(0)

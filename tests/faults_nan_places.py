@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from probe import attention
 from probe.distillation import losses, objectives
 from probe.distillation.optimisation import Trained
 from probe.files import MANIFEST, SEAL, sealed, sha256_of, write_json, write_manifest
-from probe.models import cache_directory
+from probe.models import attention
+from probe.models.loading import cache_directory
 from tests.faults_room import Room
 
 STEP, LAST = 4, 7  # steps counted from 0; with a state saved every two of eight, four are safe at STEP

@@ -20,7 +20,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from probe.attention import (
+from probe.distillation.aligned_losses import uld
+from probe.distillation.divergences import DIVERGENCES, adaptive_kl
+from probe.distillation.key_query import Discriminator, Matching, ReplayPadding, released_matching
+from probe.distillation.loss_terms import LossTerms, PairedStates
+from probe.distillation.losses import dskd_cma
+from probe.distillation.transport import ConditionalTransport, released_transport
+from probe.models.attention import (
     CrossModelAttention,
     Normalisation,
     attention_scores,
@@ -29,12 +35,6 @@ from probe.attention import (
     queries,
     t2s_weights,
 )
-from probe.distillation.aligned_losses import uld
-from probe.distillation.divergences import DIVERGENCES, adaptive_kl
-from probe.distillation.key_query import Discriminator, Matching, ReplayPadding, released_matching
-from probe.distillation.loss_terms import LossTerms, PairedStates
-from probe.distillation.losses import dskd_cma
-from probe.distillation.transport import ConditionalTransport, released_transport
 
 GOLDEN = Path(__file__).parent / "golden"
 TOLERANCE = 1e-4

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, attention_scores, batch_key_sigma, keys, queries, t2s_weights
-from probe.models import load_tokenizer
+from probe.models.attention import CrossModelAttention, attention_scores, batch_key_sigma, keys, queries, t2s_weights
+from probe.models.loading import load_tokenizer
 from tests import tiny
 
 STUDENT_DIM, TEACHER_DIM = 12, 16
@@ -55,7 +55,7 @@ def adapter(directory: Path, model: Path, *, pickle: bool = True, seed: int = 3,
     from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    from probe.models import load_causal_lm
+    from probe.models.loading import load_causal_lm
 
     base = load_causal_lm(model)
     names = ["c_attn"] if base.config.model_type == "gpt2" else ["q_proj", "v_proj"]

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from probe.attention import SpaceProjectors
 from probe.distillation import fused_head, student_head
 from probe.distillation.aligned_losses import dskd, kd, mined, shared_beginnings, uld
 from probe.distillation.divergences import DIVERGENCES, forward_kl, sorted_l1
 from probe.distillation.loss_terms import LossTerms, PairedStates
 from probe.distillation.losses import sft
 from probe.errors import NonFiniteError
+from probe.models.attention import SpaceProjectors
 
 VOCAB_S, VOCAB_T, DIM_S, DIM_T = 23, 31, 6, 4
 LENGTHS = (5, 3), (4, 6)

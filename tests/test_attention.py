@@ -7,7 +7,8 @@ import math
 import pytest
 import torch
 
-from probe.attention import (
+from probe.errors import NonFiniteError, UsageError
+from probe.models.attention import (
     CrossModelAttention,
     Normalisation,
     attention_scores,
@@ -21,7 +22,6 @@ from probe.attention import (
     t2s_weights,
     values_t2s,
 )
-from probe.errors import NonFiniteError, UsageError
 
 
 @pytest.fixture(autouse=True)

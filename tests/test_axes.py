@@ -6,7 +6,7 @@ import jaxtyping
 import pytest
 import torch
 
-from probe.attention import attention_scores
+from probe.models.attention import attention_scores
 
 
 def test_axes_are_checked() -> None:

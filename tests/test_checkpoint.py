@@ -13,11 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe.attention import CrossModelAttention, Normalisation
-from probe.checkpoint import KIND, SCHEMA, CheckpointConfig, load_checkpoint, save_checkpoint
 from probe.distillation.key_query import Discriminator
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import write_manifest
+from probe.models.attention import CrossModelAttention, Normalisation
+from probe.models.checkpoint import KIND, SCHEMA, CheckpointConfig, load_checkpoint, save_checkpoint
 from tests import tiny
 
 STUDENT_DIM, TEACHER_DIM = 12, 16

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from probe.__main__ import main
-from probe.checkpoint import load_checkpoint
 from probe.config import TrainConfig, read_recipe
 from probe.distillation import trainer
 from probe.distillation.dataset import parts_of_batch, whole_of
@@ -25,8 +24,9 @@ from probe.distillation.engine import Engine, start
 from probe.distillation.loss_terms import add_terms
 from probe.distillation.setup import prepare
 from probe.errors import UsageError
-from probe.methods import METHODS
-from probe.models import load_causal_lm
+from probe.models.checkpoint import load_checkpoint
+from probe.models.loading import load_causal_lm
+from probe.models.methods import METHODS
 from tests.faults_room import Room, make_room
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,14 +13,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe.attention import batch_key_sigma, key_sigma
-from probe.checkpoint import KIND, SCHEMA, load_checkpoint
 from probe.embedding_maps import key_sigmas, maps_of_pairs
 from probe.errors import DamagedError, NonFiniteError, UsageError
 from probe.extraction import Extractor, extract_maps
 from probe.files import write_manifest
 from probe.maps.attention_map import AttentionMap
-from probe.models import load_causal_lm
+from probe.models.attention import batch_key_sigma, key_sigma
+from probe.models.checkpoint import KIND, SCHEMA, load_checkpoint
+from probe.models.loading import load_causal_lm
 from probe.text.examples import Example, read_examples
 from probe.text.tokenization import PairedTokens
 from tests import tiny

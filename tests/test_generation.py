@@ -10,7 +10,7 @@ import torch
 
 from probe.errors import NonFiniteError, UsageError
 from probe.evaluation.generation import Request, Response, Sampling, pick, respond, uniform_draws
-from probe.models import load_causal_lm, load_tokenizer
+from probe.models.loading import load_causal_lm, load_tokenizer
 from probe.text.examples import Example
 from probe.text.one_side import Side
 from tests import tiny

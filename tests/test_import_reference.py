@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from probe.__main__ import main
-from probe.attention import measure_sigmas
-from probe.checkpoint import load_checkpoint
 from probe.errors import DamagedError, UnsafeError
 from probe.extraction import extract_maps
 from probe.maps.store import MapStore
-from probe.models import input_embeddings, load_causal_lm, load_tokenizer
+from probe.models.attention import measure_sigmas
+from probe.models.checkpoint import load_checkpoint
+from probe.models.loading import input_embeddings, load_causal_lm, load_tokenizer
 from probe.reference.files import read_tensors
 from probe.reference.models import read_model
 from probe.reference.projectors import looks_untrained, read_projectors

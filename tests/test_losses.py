@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from probe.attention import (
+from probe.distillation import fused_head, student_head
+from probe.distillation.divergences import DIVERGENCES, forward_kl
+from probe.distillation.fused_head import head_pass, summary_kl, teacher_summary
+from probe.distillation.key_query import Discriminator, KeyQueryTerm, gan_matching
+from probe.distillation.loss_terms import PairedStates
+from probe.distillation.losses import dskd_cma, sft
+from probe.distillation.student_head import StudentTerms, student_side
+from probe.errors import NonFiniteError
+from probe.models.attention import (
     CrossModelAttention,
     Normalisation,
     SpaceProjectors,
@@ -22,14 +30,6 @@ from probe.attention import (
     s2t_weights,
     t2s_weights,
 )
-from probe.distillation import fused_head, student_head
-from probe.distillation.divergences import DIVERGENCES, forward_kl
-from probe.distillation.fused_head import head_pass, summary_kl, teacher_summary
-from probe.distillation.key_query import Discriminator, KeyQueryTerm, gan_matching
-from probe.distillation.loss_terms import PairedStates
-from probe.distillation.losses import dskd_cma, sft
-from probe.distillation.student_head import StudentTerms, student_side
-from probe.errors import NonFiniteError
 from tests.reference import IGNORED, PaddedSide, dense_dskd_cma
 
 VOCAB_S, VOCAB_T, DIM_S, DIM_T = 23, 31, 6, 8

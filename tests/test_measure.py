@@ -7,13 +7,13 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from probe.attention import CrossModelAttention
 from probe.distillation.measure import (
     Tables,
     classifier_accuracy,
     key_query_gap,
     span_accuracy,
 )
+from probe.models.attention import CrossModelAttention
 from probe.text.examples import Example
 from probe.text.tokenization import PairedTokens, PairTokenizer
 from tests import tiny

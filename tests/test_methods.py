@@ -10,8 +10,6 @@ import pytest
 import torch
 
 from probe.__main__ import main
-from probe.attention import CrossModelAttention, SpaceProjectors
-from probe.checkpoint import load_checkpoint
 from probe.config import TrainConfig, read_recipe
 from probe.distillation import trainer
 from probe.distillation.objectives import OBJECTIVES
@@ -20,7 +18,9 @@ from probe.distillation.setup import Setup, prepare
 from probe.distillation.steps import step_loss
 from probe.distillation.trainer import train
 from probe.errors import DamagedError, DataError, UsageError
-from probe.methods import METHODS
+from probe.models.attention import CrossModelAttention, SpaceProjectors
+from probe.models.checkpoint import load_checkpoint
+from probe.models.methods import METHODS
 from tests import tiny
 
 TEXTS = tuple((f"Say {word}:", f"{word} the {word}.") for word in ("fox", "dog", "box", "jug", "lazy", "quick", "tall"))

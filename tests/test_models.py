@@ -11,16 +11,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe import models
 from probe.errors import DamagedError, UnsafeError
-from probe.models import (
+from probe.models import loading as models
+from probe.models.loading import (
     check_safe,
     input_embeddings,
     load_causal_lm,
     load_tokenizer,
     resolve_model,
 )
-from probe.packaged_models import ALIASES, PackagedModel, bits_per_byte, cache_directory
+from probe.models.packaged import ALIASES, PackagedModel, bits_per_byte, cache_directory
 from probe.text.tokenization import PairTokenizer, tokenizer_fingerprint
 from tests import tiny
 

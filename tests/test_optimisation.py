@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from probe.attention import CrossModelAttention
 from probe.config import TrainConfig
 from probe.distillation.key_query import Discriminator
 from probe.distillation.optimisation import (
@@ -21,6 +20,7 @@ from probe.distillation.optimisation import (
     training_state,
 )
 from probe.errors import DamagedError
+from probe.models.attention import CrossModelAttention
 from tests import tiny
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from probe.checkpoint import load_checkpoint
 from probe.config import TrainConfig
 from probe.distillation import probe_curve, trainer, watch
 from probe.distillation.events import add_event, read_events, rewind_events
@@ -21,6 +20,7 @@ from probe.distillation.setup import prepare
 from probe.errors import DataError, UsageError
 from probe.extraction import extract_maps
 from probe.maps.attention_map import MapStore
+from probe.models.checkpoint import load_checkpoint
 from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import read_examples

@@ -10,7 +10,7 @@ from analysis import alignment_report
 from probe import cli
 from probe.__main__ import main as probe
 from probe.errors import DamagedError
-from probe.models import resolve_model
+from probe.models.loading import resolve_model
 from tests.readme_numbers import readme_table, table
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,6 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probe.__main__ import main
-from probe.checkpoint import load_checkpoint
 from probe.config import DIVERGENCES, TrainConfig
 from probe.distillation import trainer
 from probe.distillation.engine import Engine
@@ -23,6 +22,7 @@ from probe.distillation.setup import Setup, prepare
 from probe.distillation.steps import step_loss
 from probe.distillation.trainer import train, train_step
 from probe.errors import DamagedError, DiskError, NonFiniteError, UsageError
+from probe.models.checkpoint import load_checkpoint
 from tests import tiny
 
 TEXTS = tuple((f"Say {word}:", f"{word} the {word}.") for word in ("fox", "dog", "box", "jug", "lazy", "quick", "tall"))
@@ -415,7 +415,7 @@ def test_a_full_disk_at_the_end_keeps_the_state(
     settings = config(room, "sft", steps=4, save_every=2)
     save: Callable[..., None] = trainer.save_checkpoint
     with monkeypatch.context() as patch:
-        patch.setattr("probe.checkpoint.write_json", full)
+        patch.setattr("probe.models.checkpoint.write_json", full)
         with pytest.raises(DiskError, match="nothing was left half written"):
             train(settings, tmp_path / "out")
     assert trainer.save_checkpoint is save

@@ -16,10 +16,10 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from probe.attention import CrossModelAttention, Normalisation
-from probe.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
 from probe.distillation.key_query import Discriminator
-from probe.models import input_embeddings, load_tokenizer
+from probe.models.attention import CrossModelAttention, Normalisation
+from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
+from probe.models.loading import input_embeddings, load_tokenizer
 from probe.text.tokenization import PairTokenizer
 
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox")

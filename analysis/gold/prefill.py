@@ -25,7 +25,7 @@ ANNOTATOR = "maintainers"
 
 def load_pair(student: Path | str = STUDENT, teacher: Path | str = TEACHER) -> PairTokenizer:
     """The pair of tokenizers that the gold is made for; each a directory, an alias or a hub name."""
-    from probe.models import load_tokenizer, resolve_model
+    from probe.models.loading import load_tokenizer, resolve_model
 
     def load(name: Path | str):  # a tokenizer directory needs no weights
         is_tokenizer = (Path(name) / "tokenizer.json").is_file()

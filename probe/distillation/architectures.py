@@ -10,7 +10,7 @@ import torch
 
 from probe.config import TrainConfig
 from probe.errors import DamagedError, UsageError
-from probe.packaged_models import ALIASES, cache_directory
+from probe.models.packaged import ALIASES, cache_directory
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

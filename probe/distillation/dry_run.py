@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import torch
 
 from probe import cli
-from probe.attention import CrossModelAttention, SpaceProjectors
 from probe.config import TrainConfig
 from probe.distillation import estimates
 from probe.distillation.architectures import Architecture, architecture, find_config, meta_model, student_config
@@ -26,7 +25,8 @@ from probe.distillation.tiny_run import TinyRun, tiny_run
 from probe.distillation.tracing import passes_bytes
 from probe.distillation.transport import ConditionalTransport
 from probe.errors import ProbeError, UsageError
-from probe.methods import METHODS
+from probe.models.attention import CrossModelAttention, SpaceProjectors
+from probe.models.methods import METHODS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

@@ -10,7 +10,7 @@ from probe.distillation.architectures import Architecture
 from probe.distillation.dataset import training_examples
 from probe.distillation.student_head import LEAST_ROWS, TILE_FLOATS
 from probe.distillation.teacher_cache import TOKENS_PER_FORWARD
-from probe.methods import METHODS, Method
+from probe.models.methods import METHODS, Method
 
 FLOAT = 4
 LOGITS = 4  # copies of a chunk of logits that a divergence makes, at most (on a CPU they are smaller)

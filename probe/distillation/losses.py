@@ -13,7 +13,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from probe.attention import (
+from probe.distillation.divergences import Divergence, forward_kl
+from probe.distillation.fused_head import TeacherSummary, summary_kl, teacher_summary
+from probe.distillation.key_query import Matching
+from probe.distillation.loss_terms import LossTerms, PairedStates, Reduction, finish
+from probe.distillation.student_head import StudentTerms, student_side
+from probe.models.attention import (
     CrossModelAttention,
     Normalisation,
     SpaceProjectors,
@@ -24,11 +29,6 @@ from probe.attention import (
     t2s_weights,
     values_t2s,
 )
-from probe.distillation.divergences import Divergence, forward_kl
-from probe.distillation.fused_head import TeacherSummary, summary_kl, teacher_summary
-from probe.distillation.key_query import Matching
-from probe.distillation.loss_terms import LossTerms, PairedStates, Reduction, finish
-from probe.distillation.student_head import StudentTerms, student_side
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, attention_scores, keys, queries
 from probe.distillation.key_query import Discriminator, key_query_loss
 from probe.mismatch import Distances, energy_distance, subsample
+from probe.models.attention import CrossModelAttention, attention_scores, keys, queries
 from probe.scoring.alignment import span_links
 from probe.text.tokenization import PairedTokens
 

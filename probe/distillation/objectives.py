@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, Normalisation, SpaceProjectors
 from probe.config import TrainConfig
 from probe.distillation.aligned_losses import dskd, kd, mined, uld
 from probe.distillation.dataset import PairedBatch
@@ -25,6 +24,7 @@ from probe.distillation.optimisation import Trained
 from probe.distillation.token_match import aligned_positions
 from probe.distillation.transport import ct_matching
 from probe.gold.reading import Gold, read_gold
+from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.teacher_cache import SHARD_EXAMPLES, TeacherCache, model_fingerprint, state_key
 from probe.errors import UsageError
 from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, write_manifest
-from probe.models import embedding_name, resolve_model
+from probe.models.loading import embedding_name, resolve_model
 from probe.text.tokenization import TokenizedSide
 
 KIND = "packed teacher"

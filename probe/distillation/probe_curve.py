@@ -20,7 +20,7 @@ from probe.gold.reading import read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.mismatch import Distances, energy_distance, subsample
-from probe.models import load_tokenizer, resolve_model
+from probe.models.loading import load_tokenizer, resolve_model
 from probe.scoring.alignment import Gold, span_gold
 from probe.scoring.metrics import MapMetric, MapScore, gold_hash
 from probe.scoring.tables import SCHEMA_VERSION, write_csv

@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas
-from probe.checkpoint import CheckpointConfig, embeddings_fingerprint
 from probe.config import TrainConfig
 from probe.distillation.dataset import training_examples
 from probe.distillation.finite import check_finite
@@ -32,8 +30,17 @@ from probe.distillation.transport import ConditionalTransport
 from probe.distillation.whole import on_cpu, whole_tensor
 from probe.errors import UsageError
 from probe.gold.reading import read_gold
-from probe.methods import METHODS
-from probe.models import best_device, cache_directory, input_embeddings, load_causal_lm, load_tokenizer, resolve_model
+from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas
+from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint
+from probe.models.loading import (
+    best_device,
+    cache_directory,
+    input_embeddings,
+    load_causal_lm,
+    load_tokenizer,
+    resolve_model,
+)
+from probe.models.methods import METHODS
 from probe.text.examples import Example
 from probe.text.tokenization import PairedTokens, PairTokenizer
 

@@ -8,7 +8,6 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from probe.attention import Normalisation
 from probe.config import TrainConfig
 from probe.distillation.activations import fuse_activations
 from probe.distillation.dataset import SideBatch, paired_batch, side_batch, whole_of
@@ -18,6 +17,7 @@ from probe.distillation.losses import sft
 from probe.distillation.objectives import OBJECTIVES, Run
 from probe.distillation.optimisation import Trained
 from probe.distillation.unpadded import response_states
+from probe.models.attention import Normalisation
 from probe.text.tokenization import PairedTokens
 
 StepLoss = Callable[..., LossTerms]  # (pairs, whole=None), see `step_loss`

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from probe.checkpoint import load_checkpoint
 from probe.config import TrainConfig
 from probe.distillation.architectures import resized
 from probe.distillation.student import train_tokenizer
 from probe.distillation.trainer import train
-from probe.methods import METHODS
+from probe.models.checkpoint import load_checkpoint
+from probe.models.methods import METHODS
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

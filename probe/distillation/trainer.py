@@ -15,7 +15,6 @@ from typing import Any
 import torch
 
 from probe import cli
-from probe.checkpoint import save_checkpoint
 from probe.config import TrainConfig, read_recipe
 from probe.distillation.dataset import batch_order
 from probe.distillation.engine import Engine, is_first_process, start
@@ -29,6 +28,7 @@ from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.watch import Watch
 from probe.distillation.whole import spread_again, whole_tensor
 from probe.errors import UsageError
+from probe.models.checkpoint import save_checkpoint
 from probe.text.tokenization import PairedTokens
 
 EXAMPLES = """

@@ -143,10 +143,10 @@ def find_subject(name: str) -> Subject:
     """A checkpoint of this library (checked whole), else a model directory, alias or hub name.
 
     Raises:
-        DamagedError, UnsafeError: as :func:`probe.checkpoint.load_checkpoint` and :func:`probe.models.resolve_model`.
+        DamagedError, UnsafeError: as :func:`probe.models.checkpoint.load_checkpoint` and :func:`probe.models.loading.resolve_model`.
     """
-    from probe.checkpoint import KIND, load_checkpoint
-    from probe.models import resolve_model
+    from probe.models.checkpoint import KIND, load_checkpoint
+    from probe.models.loading import resolve_model
 
     path = Path(name)
     if (path / MANIFEST).is_file() and f'"kind": "{KIND}"' in (path / MANIFEST).read_text(errors="replace"):
@@ -161,7 +161,7 @@ def evaluate(
 ) -> list[Evaluated]:
     """All responses of one model, from the journal or drawn now, with their scores."""
     from probe.distillation.teacher_cache import model_fingerprint
-    from probe.models import load_tokenizer
+    from probe.models.loading import load_tokenizer
     from probe.text.one_side import Side
 
     model = model_fingerprint(subject.directory)
@@ -207,7 +207,7 @@ def _draw(
 def _load(subject: Subject, dtype: str) -> PreTrainedModel:
     import torch
 
-    from probe.models import best_device, load_causal_lm
+    from probe.models.loading import best_device, load_causal_lm
 
     model = load_causal_lm(subject.directory, dtype=getattr(torch, dtype))
     return model.to(best_device())  # type: ignore[arg-type]

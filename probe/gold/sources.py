@@ -11,7 +11,7 @@ from probe.errors import DataError
 from probe.gold.reading import read_gold
 from probe.gold.record import Gold
 from probe.maps.attention_map import TokenAxis
-from probe.safety import refuse_code
+from probe.models.safety import refuse_code
 from probe.text.examples import read_examples
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def load_pair(student: str, teacher: str, max_length: int = MAX_LENGTH) -> PairT
     Raises:
         DamagedError: no such model, or a tokenizer without offsets. UnsafeError: a directory that wants code run.
     """
-    from probe.models import load_tokenizer, resolve_model  # torch: seconds, so only when the rest is readable
+    from probe.models.loading import load_tokenizer, resolve_model  # torch: seconds, so only when the rest is readable
     from probe.text.tokenization import PairTokenizer
 
     def load(name: str) -> Any:
@@ -95,7 +95,7 @@ def load_pair(student: str, teacher: str, max_length: int = MAX_LENGTH) -> PairT
 
 def pair_of_checkpoint(directory: Path, teacher: str | None, max_length: int = MAX_LENGTH) -> PairTokenizer:
     """The tokenizers of a checkpoint: its student's, and that of its teacher, or of ``teacher`` where given."""
-    from probe.checkpoint import load_checkpoint
+    from probe.models.checkpoint import load_checkpoint
 
     checkpoint = load_checkpoint(directory)
     return load_pair(str(checkpoint.student_directory), teacher or checkpoint.config.teacher, max_length)

@@ -11,9 +11,9 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from probe import cli
-from probe.attention import Normalisation, batch_key_sigma, measure_sigmas
 from probe.distillation.dataset import side_batch
 from probe.distillation.teacher_cache import last_hidden_states
+from probe.models.attention import Normalisation, batch_key_sigma, measure_sigmas
 from probe.reference.models import embedding_table
 from probe.text.tokenization import PairedTokens, TokenizedSide
 

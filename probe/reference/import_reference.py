@@ -17,7 +17,7 @@ from probe.text.examples import Example, read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:
-    from probe.checkpoint import CheckpointConfig
+    from probe.models.checkpoint import CheckpointConfig
     from probe.reference.calibration import Measured
     from probe.reference.pieces import Pieces
     from probe.text.tokenization import PairTokenizer
@@ -97,7 +97,7 @@ def _check_options(args: argparse.Namespace) -> None:
 
 
 def _config(args: argparse.Namespace, pieces: Pieces, pair: PairTokenizer, measured: Measured) -> CheckpointConfig:
-    from probe.checkpoint import IMPORTED, CheckpointConfig, embeddings_fingerprint
+    from probe.models.checkpoint import IMPORTED, CheckpointConfig, embeddings_fingerprint
 
     student_table, teacher_table = pieces.tables
     return CheckpointConfig(
@@ -119,7 +119,7 @@ def _config(args: argparse.Namespace, pieces: Pieces, pair: PairTokenizer, measu
 def _write_checkpoint(
     args: argparse.Namespace, pieces: Pieces, config: CheckpointConfig, measured: Measured, numbers: dict[str, Any]
 ) -> None:
-    from probe.checkpoint import save_checkpoint
+    from probe.models.checkpoint import save_checkpoint
 
     save_checkpoint(
         args.out,

@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from probe.errors import DamagedError, UnsafeError
-from probe.models import load_causal_lm
+from probe.models.loading import load_causal_lm
+from probe.models.safety import refuse_adapter, refuse_code
 from probe.reference.files import read_tensors
-from probe.safety import refuse_adapter, refuse_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

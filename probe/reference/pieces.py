@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, SpaceProjectors
 from probe.errors import UsageError
-from probe.methods import METHODS
-from probe.models import input_embeddings, load_tokenizer, resolve_model
+from probe.models.attention import CrossModelAttention, SpaceProjectors
+from probe.models.loading import input_embeddings, load_tokenizer, resolve_model
+from probe.models.methods import METHODS
+from probe.models.safety import refuse_code
 from probe.reference.models import embedding_table, read_model
 from probe.reference.projectors import looks_untrained, read_projectors
-from probe.safety import refuse_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

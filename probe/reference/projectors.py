@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, SpaceProjectors
-from probe.checkpoint import load_exactly
 from probe.errors import DamagedError
+from probe.models.attention import CrossModelAttention, SpaceProjectors
+from probe.models.checkpoint import load_exactly
 from probe.reference.files import read_tensors
 
 NAMES = ("query", "t2s", "s2t")

@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from probe.errors import DamagedError, DiskError, UnsafeError
 from probe.files import atomic_file
-from probe.packaged_models import ALIASES, cache_directory, packaged_model
-from probe.safety import refuse_adapter, refuse_code
+from probe.models.packaged import ALIASES, cache_directory, packaged_model
+from probe.models.safety import refuse_adapter, refuse_code
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

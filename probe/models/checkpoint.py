@@ -16,10 +16,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from probe.attention import CrossModelAttention, Normalisation, SpaceProjectors
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import MANIFEST, atomic_directory, read_manifest, refuse_outside, write_json, write_manifest
-from probe.methods import METHODS
+from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors
+from probe.models.methods import METHODS
 from probe.version import __version__
 
 if TYPE_CHECKING:
