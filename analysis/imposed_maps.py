@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
 
 def checkpoint_rows(directory: Path, golds: Mapping[str, Gold], args: argparse.Namespace) -> pd.DataFrame:
     """One row per map and measure of one checkpoint."""
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
 
     others = [other for other in args.other if other.resolve() != directory.resolve()]
     extractor = Extractor.load([directory, *others], teacher=args.teacher)
@@ -130,7 +130,7 @@ def maps_by_kind(
     import torch
 
     from probe.distillation.imposed import check_covered, imposed_map
-    from probe.embedding_maps import maps_of_pairs
+    from probe.extraction.embedding_maps import maps_of_pairs
 
     if golds:
         check_covered(golds, pairs)

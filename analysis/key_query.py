@@ -22,7 +22,7 @@ from probe.version import __version__
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from probe.embedding_maps import MapSource
+    from probe.extraction.embedding_maps import MapSource
     from probe.text.tokenization import PairedTokens
 
 DESCRIPTION = """Measure the mismatch of queries and keys over all response positions of a file, for each checkpoint:
@@ -77,7 +77,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Load, measure, project, write, print."""
     examples = read_examples(args.data, limit=args.limit)
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
     from probe.plotting import save_figure
     from probe.plotting.clouds import clouds_figure, mismatch_figure
 
@@ -109,7 +109,7 @@ def run(args: argparse.Namespace) -> None:
 
 def stages_of(source: MapSource, pairs: Sequence[PairedTokens], seed: int) -> dict[str, Sides]:
     """Both clouds with the projector as initialised and as trained; embeddings and keys are its own in both."""
-    from probe.embedding_maps import untrained
+    from probe.extraction.embedding_maps import untrained
 
     found = {"untrained": sides_of(untrained(source, seed), pairs), "trained": sides_of(source, pairs)}
     fewest = min(len(found["trained"].queries), len(found["trained"].keys) // 2)
@@ -140,7 +140,7 @@ def measured(stages: dict[str, Sides], args: argparse.Namespace) -> Iterator[dic
     import torch
 
     from probe.distillation.measure import classifier_accuracy
-    from probe.mismatch import mismatch
+    from probe.extraction.mismatch import mismatch
 
     keys = stages["trained"].keys
     order = torch.randperm(len(keys), generator=torch.Generator().manual_seed(args.seed))

@@ -24,8 +24,8 @@ from probe.scoring.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:
-    from probe.embedding_maps import NormalisationKind
-    from probe.extraction import Extractor
+    from probe.extraction.embedding_maps import NormalisationKind
+    from probe.extraction.extractor import Extractor
 
 EXAMPLES = """
   python -m analysis.sensitivity --checkpoint checkpoints/dskd-cma --data analysis/gold/probe_set.jsonl \\
@@ -89,7 +89,7 @@ def run(args: argparse.Namespace) -> None:
         raise DataError(f"{args.gold}: none of its {len(golds)} alignments is for an example of {args.data}.")
     import torch
 
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
     from probe.plotting import save_figure
     from probe.plotting.sensitivity import sensitivity_figure
 

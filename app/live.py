@@ -16,7 +16,7 @@ from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 
 if TYPE_CHECKING:
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
 
 MOST_LETTERS = 4_000  # of prompt and response each
 MOST_TOKENS = 512  # a side, as in training; what is longer is cut at one byte for both sides
@@ -74,7 +74,7 @@ def _extractor(directory: str, digest: str) -> Extractor:
     os.environ["HF_HUB_OFFLINE"] = "1"  # a teacher that is not on this machine is an error, not a download
     import torch
 
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
 
     torch.set_num_threads(1)  # the products are small, and other visitors are served beside them
     return Extractor.load([Path(directory)], max_length=MOST_TOKENS)

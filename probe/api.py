@@ -38,8 +38,8 @@ from probe.text.examples import Example, read_examples
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from probe.embedding_maps import DirectionChoice, NormalisationKind
-    from probe.extraction import Extractor
+    from probe.extraction.embedding_maps import DirectionChoice, NormalisationKind
+    from probe.extraction.extractor import Extractor
 
 Texts = str | Path | Example | tuple[str, str] | Sequence["str | tuple[str, str] | Example"]
 GoldLike = Path | str | Gold | Mapping[str, Gold]
@@ -159,7 +159,7 @@ def load(checkpoint: Path | str, *, teacher: str | None = None, max_length: int 
     Raises:
         DamagedError: a piece is missing, damaged or of another model; gives both numbers.
     """
-    from probe.extraction import Extractor  # torch: seconds
+    from probe.extraction.extractor import Extractor  # torch: seconds
 
     return Probe(Extractor.load([checkpoint], teacher=teacher, max_length=max_length))
 

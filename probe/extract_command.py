@@ -15,7 +15,7 @@ from probe.text.examples import Example, read_examples
 from probe.version import __version__
 
 if TYPE_CHECKING:
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
 
 DESCRIPTION = """Write attention maps into a map store. A map is made of embeddings alone: no transformer is run.
 All checkpoints of one store share both tokenizers; the `checkpoint` column of the store is the directory's name."""
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> None:
     examples = read_examples(args.data, limit=args.limit)
     import torch  # torch and the tokenizers: seconds, so only when the input is readable
 
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
 
     # The products are small: a second thread saves nothing, and on a busy machine the two wait for each other (500
     # examples on 2 cores beside a training run, 2026: 7 s of CPU with one thread, 26 s with two).

@@ -48,7 +48,7 @@ def ours_side(checkpoint: str, data: str, folder: str, length: int, repeats: int
     import numpy as np
     import torch
 
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
     from probe.text.examples import read_examples
 
     torch.set_num_threads(1)

@@ -38,7 +38,7 @@ def tokenization(quick: bool) -> Iterator[Row]:
 
 def both_ways(checkpoint: str, data: str, length: int, repeats: int) -> dict[str, Any]:
     """Seconds of the fastest of ``repeats`` encodings of all texts, at once and one by one."""
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
     from probe.text.examples import read_examples
     from probe.text.tokenization import usable_cores
 
@@ -58,7 +58,7 @@ def both_ways(checkpoint: str, data: str, length: int, repeats: int) -> dict[str
 
 def share_of_extraction(checkpoint: str, data: str, length: int, count: int) -> dict[str, float]:
     """Seconds of an extraction once it is loaded, and of its calls of the tokenizers."""
-    from probe.extraction import Extractor
+    from probe.extraction.extractor import Extractor
     from probe.text.examples import read_examples
 
     examples = read_examples(data, limit=count)

@@ -13,7 +13,7 @@ import pytest
 
 import probe
 from probe.errors import DamagedError, DataError, UsageError
-from probe.extraction import extract_maps
+from probe.extraction.extractor import extract_maps
 from probe.gold.reading import read_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import Example, read_examples

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 
 from app import live, page_try_text, pages
 from probe.errors import DataError, UnsafeError
-from probe.extraction import extract_maps
+from probe.extraction.extractor import extract_maps
 from probe.scoring.alignment import span_links
 from probe.text.examples import Example
 from tests import app_maps, tiny

@@ -88,8 +88,8 @@ def top(names: frozenset[str]) -> set[str]:
 
 
 def test_the_walk_sees_the_rooms() -> None:
-    assert {"probe", "probe.extraction", "probe.distillation.losses", "app.main"} <= set(modules())
-    assert "torch" in top(reached("probe.extraction", lazy=False))
+    assert {"probe", "probe.extraction.extractor", "probe.distillation.losses", "app.main"} <= set(modules())
+    assert "torch" in top(reached("probe.extraction.extractor", lazy=False))
     assert "probe.errors" in imports("probe.cli")
 
 

@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe.embedding_maps import key_sigmas, maps_of_pairs
 from probe.errors import DamagedError, NonFiniteError, UsageError
-from probe.extraction import Extractor, extract_maps
+from probe.extraction.embedding_maps import key_sigmas, maps_of_pairs
+from probe.extraction.extractor import Extractor, extract_maps
 from probe.files import write_manifest
 from probe.maps.attention_map import AttentionMap
 from probe.models.attention import batch_key_sigma, key_sigma
@@ -136,11 +136,11 @@ def test_more_examples_than_a_chunk_and_other_projection_blocks(
     extractor: Extractor, examples: list[Example], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = by_key(list(extractor.maps(examples)))
-    monkeypatch.setattr("probe.extraction.CHUNK", 2)
+    monkeypatch.setattr("probe.extraction.extractor.CHUNK", 2)
     maps = list(extractor.maps(examples))
     assert len(maps) == 2 * len(examples)
     assert_same(maps, wanted)
-    monkeypatch.setattr("probe.embedding_maps.PROJECTION_ROWS", 7)
+    monkeypatch.setattr("probe.extraction.embedding_maps.PROJECTION_ROWS", 7)
     assert_same(list(extractor.maps(examples)), wanted)
 
 

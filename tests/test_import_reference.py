@@ -18,7 +18,7 @@ from torch import Tensor
 
 from probe.__main__ import main
 from probe.errors import DamagedError, UnsafeError
-from probe.extraction import extract_maps
+from probe.extraction.extractor import extract_maps
 from probe.maps.store import MapStore
 from probe.models.attention import measure_sigmas
 from probe.models.checkpoint import load_checkpoint

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe import mismatch
+from probe.extraction import mismatch
 from probe.gold.agreement import Agreement, agreement
 from probe.gold.reading import Gold
 from probe.scoring import statistics

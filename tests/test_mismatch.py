@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from probe.mismatch import (
+from probe.extraction.mismatch import (
     Distances,
     energy_distance,
     frechet_distance,

@@ -18,7 +18,7 @@ from probe.distillation.events import add_event, read_events, rewind_events
 from probe.distillation.probe_curve import ProbeSet
 from probe.distillation.setup import prepare
 from probe.errors import DataError, UsageError
-from probe.extraction import extract_maps
+from probe.extraction.extractor import extract_maps
 from probe.maps.attention_map import MapStore
 from probe.models.checkpoint import load_checkpoint
 from probe.scoring.alignment import span_gold

@@ -11,7 +11,7 @@ import pytest
 from analysis import sensitivity
 from analysis.sensitivity import FACTORS, SHOWN
 from probe import cli
-from probe.extraction import Extractor
+from probe.extraction.extractor import Extractor
 from probe.gold.reading import read_gold
 from probe.scoring.alignment import span_gold, write_gold
 from probe.scoring.extractions import WAYS, extractions

@@ -15,11 +15,11 @@ from probe.config import TrainConfig
 from probe.distillation.imposed import check_covered
 from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
 from probe.distillation.setup import Setup
-from probe.embedding_maps import MapSource, maps_of_pairs
+from probe.extraction.embedding_maps import MapSource, maps_of_pairs
+from probe.extraction.mismatch import Distances, energy_distance, subsample
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore, MapStoreWriter
-from probe.mismatch import Distances, energy_distance, subsample
 from probe.models.loading import load_tokenizer, resolve_model
 from probe.scoring.alignment import Gold, span_gold
 from probe.scoring.metrics import MapMetric, MapScore, gold_hash

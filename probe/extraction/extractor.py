@@ -9,9 +9,9 @@ from pathlib import Path
 from jaxtyping import Float
 from torch import Tensor
 
-from probe import embedding_maps
-from probe.embedding_maps import DirectionChoice, MapSource, NormalisationKind
 from probe.errors import DamagedError, UsageError
+from probe.extraction import embedding_maps
+from probe.extraction.embedding_maps import DirectionChoice, MapSource, NormalisationKind
 from probe.maps.attention_map import AttentionMap
 from probe.models.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
 from probe.models.loading import input_embeddings, load_tokenizer, resolve_model
