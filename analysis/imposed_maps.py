@@ -101,7 +101,7 @@ def setup_of(checkpoint, args: argparse.Namespace) -> Setup:  # type: ignore[no-
     """The checkpoint ready to run on the data, teacher states from the cache, with its own projectors and σ."""
     from dataclasses import replace
 
-    from probe.config import TrainConfig
+    from probe.distillation.config import TrainConfig
     from probe.distillation.setup import prepare
 
     settings = checkpoint.config.settings
@@ -151,9 +151,9 @@ def counts_of(setup: Setup, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
     import torch
 
     from probe.distillation.dataset import paired_batch
-    from probe.distillation.divergences import forward_kl
+    from probe.distillation.losses.divergences import forward_kl
+    from probe.distillation.losses.student_head import StudentTerms, student_side
     from probe.distillation.steps import paired_states
-    from probe.distillation.student_head import StudentTerms, student_side
     from probe.models.attention import values_t2s
 
     sigmas, attention, teacher = setup.normalisation, setup.attention, setup.teacher

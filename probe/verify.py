@@ -109,8 +109,8 @@ def _checkpoint(path: Path) -> Verified:
 
 def _check_discriminator(checkpoint: Checkpoint) -> None:
     """Maps do not need it, so nothing else looks at the shapes of the network that matched keys and queries."""
-    from probe.distillation.key_query import Discriminator
-    from probe.distillation.transport import ConditionalTransport
+    from probe.distillation.losses.key_query import Discriminator
+    from probe.distillation.losses.transport import ConditionalTransport
     from probe.models.checkpoint import DISCRIMINATOR, load_exactly
 
     settings = checkpoint.config.settings

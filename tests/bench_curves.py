@@ -76,7 +76,7 @@ def loss_cost(
 def _loss_step(
     length: int, vocabulary: int, response: int, widths: tuple[int, int]
 ) -> tuple[Callable[[], None], float]:
-    from probe.distillation.losses import PairedStates, dskd_cma
+    from probe.distillation.losses.attended import PairedStates, dskd_cma
     from probe.models.attention import CrossModelAttention, measure_sigmas
 
     torch.manual_seed(0)

@@ -27,8 +27,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from probe.distillation.activations import fuse_activations
 from probe.distillation.dataset import SideBatch
-from probe.distillation.fused_head import TeacherSummary, teacher_summary
-from probe.distillation.losses import PairedStates, dskd_cma
+from probe.distillation.losses.attended import PairedStates, dskd_cma
+from probe.distillation.losses.fused_head import TeacherSummary, teacher_summary
 from probe.distillation.unpadded import response_states
 from probe.models.attention import CrossModelAttention, measure_sigmas
 from tests.reference import IGNORED, PaddedSide, dense_dskd_cma

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from probe.distillation import losses, objectives
+from probe.distillation import objectives
+from probe.distillation.losses import attended as losses
 from probe.distillation.optimisation import Trained
 from probe.files import MANIFEST, SEAL, sealed, sha256_of, write_json, write_manifest
 from probe.models import attention

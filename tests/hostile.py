@@ -252,7 +252,7 @@ def shard_pickled(entry: Path, values: dict[str, Any]) -> dict[str, Any]:
 
 def state_elsewhere(room: Path) -> None:
     """The state of an interrupted run that points at a file outside."""
-    from probe.config import read_recipe
+    from probe.distillation.config import read_recipe
 
     place = room / "out/run.training"
     place.mkdir(parents=True)

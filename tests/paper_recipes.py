@@ -8,8 +8,8 @@ from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
-from probe.config import TrainConfig, read_recipe
-from probe.distillation.architectures import Architecture, architecture, find_config
+from probe.distillation.config import TrainConfig, read_recipe
+from probe.distillation.dry_run.architectures import Architecture, architecture, find_config
 
 RECIPES = Path(__file__).parent.parent / "probe/recipes"
 PAPERS = sorted(path.stem for path in RECIPES.glob("paper-*.yaml"))

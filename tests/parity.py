@@ -20,12 +20,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
-from probe.distillation.aligned_losses import uld
-from probe.distillation.divergences import DIVERGENCES, adaptive_kl
-from probe.distillation.key_query import Discriminator, Matching, ReplayPadding, released_matching
-from probe.distillation.loss_terms import LossTerms, PairedStates
-from probe.distillation.losses import dskd_cma
-from probe.distillation.transport import ConditionalTransport, released_transport
+from probe.distillation.losses.aligned import uld
+from probe.distillation.losses.attended import dskd_cma
+from probe.distillation.losses.divergences import DIVERGENCES, adaptive_kl
+from probe.distillation.losses.key_query import Discriminator, Matching, ReplayPadding, released_matching
+from probe.distillation.losses.terms import LossTerms, PairedStates
+from probe.distillation.losses.transport import ConditionalTransport, released_transport
 from probe.models.attention import (
     CrossModelAttention,
     Normalisation,

@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from probe.distillation import fused_head, student_head
-from probe.distillation.aligned_losses import dskd, kd, mined, shared_beginnings, uld
-from probe.distillation.divergences import DIVERGENCES, forward_kl, sorted_l1
-from probe.distillation.loss_terms import LossTerms, PairedStates
-from probe.distillation.losses import sft
+from probe.distillation.losses import fused_head, student_head
+from probe.distillation.losses.aligned import dskd, kd, mined, shared_beginnings, uld
+from probe.distillation.losses.attended import sft
+from probe.distillation.losses.divergences import DIVERGENCES, forward_kl, sorted_l1
+from probe.distillation.losses.terms import LossTerms, PairedStates
 from probe.errors import NonFiniteError
 from probe.models.attention import SpaceProjectors
 

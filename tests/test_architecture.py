@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ROOMS = ("probe", "app", "analysis")
 TORCH_FREE = (
     "maps.attention_map", "maps.store", "maps.index", "scoring.alignment", "text.spans", "gold.reading", "scoring.metrics", "scoring.measures", "scoring.ties",
-    "scoring.baselines", "scoring.statistics", "scoring.tables", "scoring.runs", "plotting", "text.display", "text.tokenization", "text.examples", "config", "files",
+    "scoring.baselines", "scoring.statistics", "scoring.tables", "scoring.runs", "plotting", "text.display", "text.tokenization", "text.examples", "distillation.config", "files",
     "errors", "cli", "__main__", "scoring.report", "extract_command", "doctor", "verify",
     "gold.record", "gold.formats", "gold.transfer", "gold.places", "gold.moving", "gold.sources", "gold_inputs",
     "gold_command", "gold.adjudication", "gold.agreement", "scoring.extractions",
@@ -88,7 +88,7 @@ def top(names: frozenset[str]) -> set[str]:
 
 
 def test_the_walk_sees_the_rooms() -> None:
-    assert {"probe", "probe.extraction.extractor", "probe.distillation.losses", "app.main"} <= set(modules())
+    assert {"probe", "probe.extraction.extractor", "probe.distillation.losses.attended", "app.main"} <= set(modules())
     assert "torch" in top(reached("probe.extraction.extractor", lazy=False))
     assert "probe.errors" in imports("probe.cli")
 
@@ -142,19 +142,19 @@ def test_the_dashboard_needs_no_torch() -> None:
 
 def test_losses_import_neither_trainer_nor_logging() -> None:
     for name in (
-        "losses",
-        "aligned_losses",
-        "divergences",
-        "divergence_gradients",
-        "fused_head",
-        "student_head",
-        "guided_head",
-        "key_query",
-        "loss_terms",
-        "transport",
+        "losses.attended",
+        "losses.aligned",
+        "losses.divergences",
+        "losses.divergence_gradients",
+        "losses.fused_head",
+        "losses.student_head",
+        "losses.guided_head",
+        "losses.key_query",
+        "losses.terms",
+        "losses.transport",
     ):
         found = reached(f"probe.distillation.{name}", lazy=True)
-        assert not found & {"probe.distillation.trainer", "probe.distillation.steps", "probe.config", "logging"}, name
+        assert not found & {"probe.distillation.trainer", "probe.distillation.steps", "probe.distillation.config", "logging"}, name
 
 
 @pytest.mark.parametrize("statement", ["import probe", "import probe.__main__, probe.cli, probe.errors"])

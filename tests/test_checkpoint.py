@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe.distillation.key_query import Discriminator
+from probe.distillation.losses.key_query import Discriminator
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import write_manifest
 from probe.models.attention import CrossModelAttention, Normalisation

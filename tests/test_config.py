@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from probe.config import DIVERGENCES, TrainConfig, read_recipe
+from probe.distillation.config import DIVERGENCES, TrainConfig, read_recipe
 from probe.errors import UsageError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -217,6 +217,6 @@ def test_dskd_cma_ga_is_dskd_cma_plus_one_term() -> None:
 
 
 def test_each_divergence_has_a_function_of_its_name() -> None:
-    from probe.distillation import divergences
+    from probe.distillation.losses import divergences
 
     assert all(callable(getattr(divergences, name)) for name in DIVERGENCES)

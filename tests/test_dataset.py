@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import batch_order, side_batch, training_examples
 from probe.errors import DataError
 from probe.maps.attention_map import TokenAxis

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probe.distillation import student_head
-from probe.distillation.divergence_gradients import CLOSED, divergence_with_gradient
-from probe.distillation.divergences import DIVERGENCES, forward_kl
-from probe.distillation.guided_head import guided_side
-from probe.distillation.student_head import StudentTerms, find_peaks, student_side
+from probe.distillation.losses import student_head
+from probe.distillation.losses.divergence_gradients import CLOSED, divergence_with_gradient
+from probe.distillation.losses.divergences import DIVERGENCES, forward_kl
+from probe.distillation.losses.guided_head import guided_side
+from probe.distillation.losses.student_head import StudentTerms, find_peaks, student_side
 
 TERMS = StudentTerms(0.5, 0.25, 2.0, forward_kl, everywhere=True)
 

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from probe.distillation.divergences import (
+from probe.distillation.losses.divergences import (
     DIVERGENCES,
     adaptive_kl,
     forward_kl,

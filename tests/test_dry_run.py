@@ -13,9 +13,9 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from probe.__main__ import main
-from probe.distillation import dry_run as command
-from probe.distillation.architectures import KNOWN, find_config
-from probe.distillation.tiny_run import TinyRun, small_config
+from probe.distillation.dry_run import plan as command
+from probe.distillation.dry_run.architectures import KNOWN, find_config
+from probe.distillation.dry_run.tiny_run import TinyRun, small_config
 from probe.errors import DamagedError, ProbeError, UsageError
 from tests.paper_recipes import MISTRAL, PAIR, PAPERS, RECIPES, recipe, small
 

@@ -17,11 +17,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from probe.__main__ import main
-from probe.config import TrainConfig, read_recipe
 from probe.distillation import trainer
+from probe.distillation.config import TrainConfig, read_recipe
 from probe.distillation.dataset import parts_of_batch, whole_of
 from probe.distillation.engine import Engine, start
-from probe.distillation.loss_terms import add_terms
+from probe.distillation.losses.terms import add_terms
 from probe.distillation.setup import prepare
 from probe.errors import UsageError
 from probe.models.checkpoint import load_checkpoint

@@ -11,15 +11,15 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import AutoModelForCausalLM, PretrainedConfig
 
-from probe.config import TrainConfig
-from probe.distillation import dry_run as command
-from probe.distillation import estimates
-from probe.distillation.architectures import architecture, resized, student_config
+from probe.distillation.config import TrainConfig
+from probe.distillation.dry_run import estimates
+from probe.distillation.dry_run import plan as command
+from probe.distillation.dry_run.architectures import architecture, resized, student_config
+from probe.distillation.dry_run.estimates import Lengths, Trainable
+from probe.distillation.dry_run.tracing import passes_bytes
 from probe.distillation.engine import Engine, start
-from probe.distillation.estimates import Lengths, Trainable
 from probe.distillation.lora import add_lora
 from probe.distillation.setup import prepare
-from probe.distillation.tracing import passes_bytes
 from tests import tiny
 from tests.paper_recipes import MISTRAL, PAIR, SMALL, recipe, sizes, small
 

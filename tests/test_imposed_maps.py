@@ -14,7 +14,7 @@ from analysis import imposed_maps
 from probe import cli
 from probe.distillation.dataset import paired_batch
 from probe.distillation.imposed import imposed_map
-from probe.distillation.losses import dskd_cma
+from probe.distillation.losses.attended import dskd_cma
 from probe.distillation.steps import paired_states
 from probe.models.checkpoint import load_checkpoint
 from tests import tiny

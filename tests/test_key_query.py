@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from probe.distillation.key_query import (
+from probe.distillation.losses.key_query import (
     Discriminator,
     ReplayPadding,
     gan_matching,

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from probe.distillation import fused_head, student_head
-from probe.distillation.divergences import DIVERGENCES, forward_kl
-from probe.distillation.fused_head import head_pass, summary_kl, teacher_summary
-from probe.distillation.key_query import Discriminator, KeyQueryTerm, gan_matching
-from probe.distillation.loss_terms import PairedStates
-from probe.distillation.losses import dskd_cma, sft
-from probe.distillation.student_head import StudentTerms, student_side
+from probe.distillation.losses import fused_head, student_head
+from probe.distillation.losses.attended import dskd_cma, sft
+from probe.distillation.losses.divergences import DIVERGENCES, forward_kl
+from probe.distillation.losses.fused_head import head_pass, summary_kl, teacher_summary
+from probe.distillation.losses.key_query import Discriminator, KeyQueryTerm, gan_matching
+from probe.distillation.losses.student_head import StudentTerms, student_side
+from probe.distillation.losses.terms import PairedStates
 from probe.errors import NonFiniteError
 from probe.models.attention import (
     CrossModelAttention,

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from probe.__main__ import main
-from probe.config import TrainConfig, read_recipe
 from probe.distillation import trainer
+from probe.distillation.config import TrainConfig, read_recipe
 from probe.distillation.objectives import OBJECTIVES
 from probe.distillation.optimisation import parameter_groups
 from probe.distillation.setup import Setup, prepare

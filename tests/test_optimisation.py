@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from probe.config import TrainConfig
-from probe.distillation.key_query import Discriminator
+from probe.distillation.config import TrainConfig
+from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.optimisation import (
     Trained,
     parameter_groups,

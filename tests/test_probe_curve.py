@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from probe.config import TrainConfig
 from probe.distillation import probe_curve, trainer, watch
+from probe.distillation.config import TrainConfig
 from probe.distillation.events import add_event, read_events, rewind_events
 from probe.distillation.probe_curve import ProbeSet
 from probe.distillation.setup import prepare

@@ -55,7 +55,7 @@ def test_python_commands_parse(words: list[str]) -> None:
     args = module.build_parser().parse_args(words[3:])
     for name in ("recipe",):
         if recipe := getattr(args, name, None):
-            from probe.config import read_recipe
+            from probe.distillation.config import read_recipe
 
             read_recipe(ROOT / recipe, args.set)
 

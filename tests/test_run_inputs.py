@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.distillation.optimisation import training_state
 from probe.distillation.run_inputs import check_inputs, input_digests, weights_digest
 from probe.distillation.run_state import resume_state, save_state

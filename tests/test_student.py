@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.distillation.student import (
     EOS,
     new_student,

@@ -14,8 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probe.__main__ import main
-from probe.config import DIVERGENCES, TrainConfig
 from probe.distillation import trainer
+from probe.distillation.config import DIVERGENCES, TrainConfig
 from probe.distillation.engine import Engine
 from probe.distillation.engine import start as start_processes
 from probe.distillation.setup import Setup, prepare

@@ -7,8 +7,8 @@ import math
 import pytest
 import torch
 
-from probe.distillation.key_query import reverse
-from probe.distillation.transport import (
+from probe.distillation.losses.key_query import reverse
+from probe.distillation.losses.transport import (
     ConditionalTransport,
     ct_matching,
     released_transport,

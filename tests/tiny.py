@@ -16,7 +16,7 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-from probe.distillation.key_query import Discriminator
+from probe.distillation.losses.key_query import Discriminator
 from probe.models.attention import CrossModelAttention, Normalisation
 from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
 from probe.models.loading import input_embeddings, load_tokenizer

@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from probe.config import TrainConfig
-from probe.distillation.loss_terms import Whole
+from probe.distillation.config import TrainConfig
+from probe.distillation.losses.terms import Whole
 from probe.errors import DataError
 from probe.text.examples import Example, read_examples
 from probe.text.tokenization import PairedTokens, TokenizedSide

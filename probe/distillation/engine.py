@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import parts_of_batch, whole_of
 from probe.distillation.finite import check_step
-from probe.distillation.loss_terms import LossTerms, add_terms
+from probe.distillation.losses.terms import LossTerms, add_terms
 from probe.distillation.optimisation import parameter_groups, set_rates
 from probe.distillation.setup import Setup
+from probe.distillation.sharded import whole_tensor
 from probe.distillation.steps import Objective, step_loss
-from probe.distillation.whole import whole_tensor
 from probe.errors import NonFiniteError, UsageError
 from probe.text.tokenization import PairedTokens
 

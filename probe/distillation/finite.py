@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
-from probe.distillation.whole import whole_tensor
+from probe.distillation.sharded import whole_tensor
 from probe.errors import NonFiniteError
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from probe.distillation.fused_head import TeacherSummary, teacher_summary
+from probe.distillation.losses.fused_head import TeacherSummary, teacher_summary
 from probe.distillation.teacher_cache import state_key
 from probe.text.tokenization import PairedTokens
 

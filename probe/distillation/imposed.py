@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from probe.config import IMPOSED
+from probe.distillation.config import IMPOSED
 from probe.errors import DataError
 from probe.scoring.alignment import Gold, Link, check_gold, chunks, span_links
 from probe.text.tokenization import PairedTokens

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from probe.config import TrainConfig
-from probe.distillation.whole import is_spread, whole_tensor
+from probe.distillation.config import TrainConfig
+from probe.distillation.sharded import is_spread, whole_tensor
 from probe.errors import UsageError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probe.distillation.key_query import Discriminator, key_query_loss
+from probe.distillation.losses.key_query import Discriminator, key_query_loss
 from probe.extraction.mismatch import Distances, energy_distance, subsample
 from probe.models.attention import CrossModelAttention, attention_scores, keys, queries
 from probe.scoring.alignment import span_links

@@ -11,18 +11,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from probe.config import TrainConfig
-from probe.distillation.aligned_losses import dskd, kd, mined, uld
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import PairedBatch
-from probe.distillation.divergences import DIVERGENCES, Divergence
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import ImposedMap, chunk_mask, exact_pairs, imposed_map
-from probe.distillation.key_query import Matching, ReplayPadding, gan_matching, released_matching, shared_matching
-from probe.distillation.loss_terms import LossTerms, PairedStates
-from probe.distillation.losses import dskd_cma
+from probe.distillation.losses.aligned import dskd, kd, mined, uld
+from probe.distillation.losses.attended import dskd_cma
+from probe.distillation.losses.divergences import DIVERGENCES, Divergence
+from probe.distillation.losses.key_query import (
+    Matching,
+    ReplayPadding,
+    gan_matching,
+    released_matching,
+    shared_matching,
+)
+from probe.distillation.losses.terms import LossTerms, PairedStates
+from probe.distillation.losses.transport import ct_matching
 from probe.distillation.optimisation import Trained
 from probe.distillation.token_match import aligned_positions
-from probe.distillation.transport import ct_matching
 from probe.gold.reading import Gold, read_gold
 from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors
 

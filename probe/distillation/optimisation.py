@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.config import TrainConfig
-from probe.distillation.whole import spread_like, whole_tensor
+from probe.distillation.config import TrainConfig
+from probe.distillation.sharded import spread_like, whole_tensor
 from probe.errors import DamagedError
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from probe import cli
-from probe.config import read_recipe
+from probe.distillation.config import read_recipe
 from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.teacher_cache import SHARD_EXAMPLES, TeacherCache, model_fingerprint, state_key

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.distillation.imposed import check_covered
 from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
 from probe.distillation.setup import Setup

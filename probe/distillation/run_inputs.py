@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.errors import UsageError
 from probe.files import sha256_of
 from probe.text.tokenization import PairedTokens

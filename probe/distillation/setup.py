@@ -11,23 +11,23 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import training_examples
 from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import check_covered
-from probe.distillation.key_query import Discriminator
 from probe.distillation.lora import add_lora
+from probe.distillation.losses.key_query import Discriminator
+from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.measure import Tables
 from probe.distillation.optimisation import Trained
 from probe.distillation.packed_teacher import is_packed, read_packed
 from probe.distillation.plain_head import check_plain_head
 from probe.distillation.run_inputs import input_digests
+from probe.distillation.sharded import on_cpu, whole_tensor
 from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
-from probe.distillation.transport import ConditionalTransport
-from probe.distillation.whole import on_cpu, whole_tensor
 from probe.errors import UsageError
 from probe.gold.reading import read_gold
 from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas

@@ -8,12 +8,12 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor, nn
 
-from probe.config import TrainConfig
 from probe.distillation.activations import fuse_activations
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import SideBatch, paired_batch, side_batch, whole_of
 from probe.distillation.frozen_teacher import FrozenTeacher
-from probe.distillation.loss_terms import LossTerms, PairedStates, Whole
-from probe.distillation.losses import sft
+from probe.distillation.losses.attended import sft
+from probe.distillation.losses.terms import LossTerms, PairedStates, Whole
 from probe.distillation.objectives import OBJECTIVES, Run
 from probe.distillation.optimisation import Trained
 from probe.distillation.unpadded import response_states

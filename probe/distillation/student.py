@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.text.examples import Example
 
 if TYPE_CHECKING:

@@ -15,18 +15,18 @@ from typing import Any
 import torch
 
 from probe import cli
-from probe.config import TrainConfig, read_recipe
+from probe.distillation.config import TrainConfig, read_recipe
 from probe.distillation.dataset import batch_order
 from probe.distillation.engine import Engine, is_first_process, start
 from probe.distillation.lora import plain_student
-from probe.distillation.loss_terms import LossTerms
+from probe.distillation.losses.terms import LossTerms
 from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
 from probe.distillation.model_card import model_card
 from probe.distillation.optimisation import training_state
 from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
+from probe.distillation.sharded import spread_again, whole_tensor
 from probe.distillation.watch import Watch
-from probe.distillation.whole import spread_again, whole_tensor
 from probe.errors import UsageError
 from probe.models.checkpoint import save_checkpoint
 from probe.text.tokenization import PairedTokens
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
     """``python -m probe train``."""
     config = read_recipe(args.recipe, args.set)
     if args.dry_run:
-        from probe.distillation import dry_run
+        from probe.distillation.dry_run import plan as dry_run
 
         return dry_run.run(args, config)
     if args.out is None:

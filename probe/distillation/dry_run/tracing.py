@@ -11,9 +11,9 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from probe.config import TrainConfig
 from probe.distillation.activations import fuse_activations
-from probe.distillation.architectures import meta_model, resized
+from probe.distillation.config import TrainConfig
+from probe.distillation.dry_run.architectures import meta_model, resized
 from probe.distillation.lora import add_lora
 from probe.distillation.steps import AUTOCAST
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from probe.config import TrainConfig
+from probe.distillation.config import TrainConfig
 from probe.errors import DamagedError, UsageError
 from probe.models.packaged import ALIASES, cache_directory
 

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from probe import cli
-from probe.config import TrainConfig
-from probe.distillation import estimates
-from probe.distillation.architectures import Architecture, architecture, find_config, meta_model, student_config
-from probe.distillation.estimates import Lengths, Part, Trainable, Work
-from probe.distillation.key_query import Discriminator
+from probe.distillation.config import TrainConfig
+from probe.distillation.dry_run import estimates
+from probe.distillation.dry_run.architectures import Architecture, architecture, find_config, meta_model, student_config
+from probe.distillation.dry_run.estimates import Lengths, Part, Trainable, Work
+from probe.distillation.dry_run.tiny_run import TinyRun, tiny_run
+from probe.distillation.dry_run.tracing import passes_bytes
 from probe.distillation.lora import add_lora
+from probe.distillation.losses.key_query import Discriminator
+from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.packed_teacher import is_packed
 from probe.distillation.steps import AUTOCAST
-from probe.distillation.tiny_run import TinyRun, tiny_run
-from probe.distillation.tracing import passes_bytes
-from probe.distillation.transport import ConditionalTransport
 from probe.errors import ProbeError, UsageError
 from probe.models.attention import CrossModelAttention, SpaceProjectors
 from probe.models.methods import METHODS
@@ -71,7 +71,7 @@ def run(args: argparse.Namespace, config: TrainConfig) -> None:
     """``probe train RECIPE --dry-run``: print all of it; raises ProbeError if the tiny run leaves a parameter alone."""
     from transformers.utils.logging import disable_progress_bar
 
-    from probe.distillation.dry_run_report import as_values, lines
+    from probe.distillation.dry_run.report import as_values, lines
 
     disable_progress_bar()
     if args.threads:

@@ -1,7 +1,7 @@
 """The objectives over the valid response positions of a batch, laid flat: no term ever sees padding.
 
 DSKD-CMA (arXiv 2406.17328) is `dskd_cma`; DSKD-CMA-GA (arXiv 2603.22056) is the same call with a `matching`, CLA with
-`masks`, CLP with `maps`; SFT is `sft`. Position to position: :mod:`probe.distillation.aligned_losses`.
+`masks`, CLP with `maps`; SFT is `sft`. Position to position: :mod:`probe.distillation.losses.aligned`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from probe.distillation.divergences import Divergence, forward_kl
-from probe.distillation.fused_head import TeacherSummary, summary_kl, teacher_summary
-from probe.distillation.key_query import Matching
-from probe.distillation.loss_terms import LossTerms, PairedStates, Reduction, finish
-from probe.distillation.student_head import StudentTerms, student_side
+from probe.distillation.losses.divergences import Divergence, forward_kl
+from probe.distillation.losses.fused_head import TeacherSummary, summary_kl, teacher_summary
+from probe.distillation.losses.key_query import Matching
+from probe.distillation.losses.student_head import StudentTerms, student_side
+from probe.distillation.losses.terms import LossTerms, PairedStates, Reduction, finish
 from probe.models.attention import (
     CrossModelAttention,
     Normalisation,

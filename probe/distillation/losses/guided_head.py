@@ -1,6 +1,6 @@
 """A student under its own head, guided at each of its positions by logits of a teacher, a chunk of rows at a time.
 
-Like the student's side of :mod:`probe.distillation.student_head`: the teacher's logits too live for one chunk only.
+Like the student's side of :mod:`probe.distillation.losses.student_head`: the teacher's logits too live for one chunk only.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from probe.distillation.divergence_gradients import divergence_with_gradient
-from probe.distillation.student_head import (
+from probe.distillation.losses.divergence_gradients import divergence_with_gradient
+from probe.distillation.losses.student_head import (
     StudentTerms,
     add_gradients,
     cross_entropy_,

@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from probe.config import TrainConfig
-from probe.distillation.estimates import Part, Work
+from probe.distillation.config import TrainConfig
+from probe.distillation.dry_run.estimates import Part, Work
 
 if TYPE_CHECKING:
-    from probe.distillation.dry_run import DryRun, Rates
+    from probe.distillation.dry_run.plan import DryRun, Rates
 
 GIB = 2**30
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from probe.config import TrainConfig
-from probe.distillation.architectures import resized
+from probe.distillation.config import TrainConfig
+from probe.distillation.dry_run.architectures import resized
 from probe.distillation.student import train_tokenizer
 from probe.distillation.trainer import train
 from probe.models.checkpoint import load_checkpoint

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from probe.distillation.divergences import Divergence, forward_kl, reverse_kl
+from probe.distillation.losses.divergences import Divergence, forward_kl, reverse_kl
 
 
 def divergence_with_gradient(

@@ -16,8 +16,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from probe.distillation.divergence_gradients import divergence_with_gradient
-from probe.distillation.divergences import Divergence
+from probe.distillation.losses.divergence_gradients import divergence_with_gradient
+from probe.distillation.losses.divergences import Divergence
 
 TILE_FLOATS = 1 << 19  # 2 MiB of logits: what is done to them between the products is done in a core's cache
 LEAST_ROWS = 240  # of logits in a chunk, own and t2s together: the head is read anew for each chunk

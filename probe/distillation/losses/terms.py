@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probe.distillation.key_query import KeyQueryTerm
+from probe.distillation.losses.key_query import KeyQueryTerm
 from probe.errors import NonFiniteError
 
 

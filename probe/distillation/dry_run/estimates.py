@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from probe.config import TrainConfig
-from probe.distillation.architectures import Architecture
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import training_examples
-from probe.distillation.student_head import LEAST_ROWS, TILE_FLOATS
+from probe.distillation.dry_run.architectures import Architecture
+from probe.distillation.losses.student_head import LEAST_ROWS, TILE_FLOATS
 from probe.distillation.teacher_cache import TOKENS_PER_FORWARD
 from probe.models.methods import METHODS, Method
 

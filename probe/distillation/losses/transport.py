@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from probe.distillation.key_query import KeyQueryTerm, Matching, highway, reverse
+from probe.distillation.losses.key_query import KeyQueryTerm, Matching, highway, reverse
 
 Batched = Float[Tensor, "batch position d"]
 

@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probe.distillation.divergences import Divergence, forward_kl, same_vocabulary, sorted_l1
-from probe.distillation.fused_head import TeacherSummary, summary_kl, teacher_summary
-from probe.distillation.guided_head import Guide, GuidedSums, guided_side
-from probe.distillation.loss_terms import LossTerms, PairedStates, Reduction, finish
-from probe.distillation.student_head import StudentTerms, student_side
+from probe.distillation.losses.divergences import Divergence, forward_kl, same_vocabulary, sorted_l1
+from probe.distillation.losses.fused_head import TeacherSummary, summary_kl, teacher_summary
+from probe.distillation.losses.guided_head import Guide, GuidedSums, guided_side
+from probe.distillation.losses.student_head import StudentTerms, student_side
+from probe.distillation.losses.terms import LossTerms, PairedStates, Reduction, finish
 from probe.models.attention import CrossModelAttention, SpaceProjectors
 
 ABSENT = -1e5  # the logit of a student token that no teacher token maps to: finite, and without probability
