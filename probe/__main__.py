@@ -14,13 +14,13 @@ from probe import cli
 COMMANDS = {
     "train": ("probe.distillation.trainer", "train a student by a recipe: sft, kd, dskd-cma, uld and others"),
     "cache": ("probe.distillation.packed_teacher", "pack a teacher's states and tables, to train without its model"),
-    "extract": ("probe.extract_command", "write the attention maps of checkpoints into a map store"),
+    "extract": ("probe.commands.extract", "write the attention maps of checkpoints into a map store"),
     "score": ("probe.scoring.report", "score stored maps against gold alignments"),
-    "gold": ("probe.gold_command", "convert, check, compare, adjudicate and move gold alignments"),
+    "gold": ("probe.commands.gold", "convert, check, compare, adjudicate and move gold alignments"),
     "evaluate": ("probe.evaluation.evaluate", "generate responses of checkpoints and score them: ROUGE-L, exact match"),
     "import-reference": ("probe.reference.import_reference", "turn outputs of the public DSKD code into a checkpoint"),
-    "doctor": ("probe.doctor", "say what this machine has: versions, teacher, fonts, browser"),
-    "verify": ("probe.verify", "check a checkpoint, map store or cache for damage"),
+    "doctor": ("probe.commands.doctor", "say what this machine has: versions, teacher, fonts, browser"),
+    "verify": ("probe.commands.verify", "check a checkpoint, map store or cache for damage"),
 }
 
 

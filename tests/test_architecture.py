@@ -16,9 +16,9 @@ ROOMS = ("probe", "app", "analysis")
 TORCH_FREE = (
     "maps.attention_map", "maps.store", "maps.index", "scoring.alignment", "text.spans", "gold.reading", "scoring.metrics", "scoring.measures", "scoring.ties",
     "scoring.baselines", "scoring.statistics", "scoring.tables", "scoring.runs", "plotting", "text.display", "text.tokenization", "text.examples", "distillation.config", "files",
-    "errors", "cli", "__main__", "scoring.report", "extract_command", "doctor", "verify",
-    "gold.record", "gold.formats", "gold.transfer", "gold.places", "gold.moving", "gold.sources", "gold_inputs",
-    "gold_command", "gold.adjudication", "gold.agreement", "scoring.extractions",
+    "errors", "cli", "__main__", "scoring.report", "commands.extract", "commands.doctor", "commands.verify",
+    "gold.record", "gold.formats", "gold.transfer", "gold.places", "gold.moving", "gold.sources", "commands.gold_inputs",
+    "commands.gold", "gold.adjudication", "gold.agreement", "scoring.extractions",
     "evaluation.rouge", "evaluation.journal", "evaluation.tables", "evaluation.evaluate",
 )  # fmt: skip
 TYPED_IN = ("app.live", "app.page_try_text")

@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from probe import cli, doctor
+from probe import cli
 from probe.__main__ import COMMANDS, main
+from probe.commands import doctor
 from probe.errors import DamagedError, DataError, DiskError, NonFiniteError, ProbeError, UnsafeError, UsageError
 from probe.files import atomic_directory
 from probe.maps.store import MapStore

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from probe.commands.gold_convert import left_behind, to_write
 from probe.errors import DataError
 from probe.gold.reading import Gold, read_on_texts, write_gold
-from probe.gold_convert import left_behind, to_write
 
 LAW = settings(
     max_examples=int(os.environ.get("PROBE_LAWS", "60")), deadline=None, suppress_health_check=list(HealthCheck)

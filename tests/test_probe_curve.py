@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from probe.commands.verify import verify
 from probe.distillation import probe_curve, trainer, watch
 from probe.distillation.config import TrainConfig
 from probe.distillation.events import add_event, read_events, rewind_events
@@ -24,7 +25,6 @@ from probe.models.checkpoint import load_checkpoint
 from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import read_examples
-from probe.verify import verify
 from tests import tiny
 
 STEPS, EVERY = 6, 2

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from probe import cli
+from probe.commands.gold_inputs import add_two, read_two, refuse_out
 from probe.errors import DataError, UsageError
 from probe.gold.adjudication import (
     RULES,
@@ -20,7 +21,6 @@ from probe.gold.adjudication import (
 )  # fmt: skip
 from probe.gold.reading import write_gold
 from probe.gold.record import Gold
-from probe.gold_inputs import add_two, read_two, refuse_out
 
 DESCRIPTION = """One gold from two annotators. What both say stays. Cells on which they differ are written to a
 decisions file (JSONL); fill in each "decision" (none, possible or sure), then run the same command again. Or decide by

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from probe import cli
+from probe.commands.gold_inputs import add_tokens, refuse_out, tokens_of
 from probe.errors import DataError, UsageError
 from probe.gold.moving import ExampleMove, move_gold
 from probe.gold.reading import gold_format, read_gold, write_gold
 from probe.gold.sources import TokenSource, from_store, from_tokenizers, load_pair
 from probe.gold.transfer import beginning_of
-from probe.gold_inputs import add_tokens, refuse_out, tokens_of
 
 DESCRIPTION = """Move gold to the tokens of another pair of tokenizers, through the bytes of the same text.
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from probe import cli
+from probe.commands.gold_inputs import add_texts, refuse_out
 from probe.errors import UsageError
 from probe.gold.formats import FORMATS, SUFFIXES, read_links
 from probe.gold.reading import gold_format, read_on_texts, write_gold
 from probe.gold.record import Gold
 from probe.gold.sources import read_texts
-from probe.gold_inputs import add_texts, refuse_out
 
 DESCRIPTION = """Rewrite gold in another format: jsonl (this project's), pharaoh (0-based; i-j sure, ipj possible;
 Talp is the same), naacl (WPT: 1-based, S or P), simalign (links only, one sentence a line). What is left behind is

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from probe import cli
+from probe.commands.gold_inputs import add_two, read_two, refuse_out
 from probe.gold.agreement import Agreement, Compared, compare
-from probe.gold_inputs import add_two, read_two, refuse_out
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from probe import cli
+from probe.commands.gold_inputs import add_tokens, tokens_of
 from probe.errors import DataError
 from probe.gold.reading import check_same_tokens, read_gold
 from probe.gold.record import Gold
-from probe.gold_inputs import add_tokens, tokens_of
 
 DESCRIPTION = """Does gold fit these tokens? Texts, tokens, tokenizer fingerprints and bounds are compared; gold that
 does not fit is refused with the first difference (exit code 3)."""

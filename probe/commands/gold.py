@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 
-from probe import cli, gold_adjudicate, gold_agree, gold_check, gold_convert, gold_move_command
+from probe import cli
+from probe.commands import gold_adjudicate, gold_agree, gold_check, gold_convert
+from probe.commands import gold_move as gold_move_command
 
 EXAMPLES = """
   python -m probe gold convert gold.jsonl --to pharaoh --out gold.pharaoh
