@@ -11,10 +11,11 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts app/ on the path, not the 
 
 import streamlit as st  # noqa: E402
 
-from app import draw_states, pages  # noqa: E402
-from app.arguments import arguments  # noqa: E402
-from app.context import open_context  # noqa: E402
-from app.turns import PAGES  # noqa: E402
+from app import pages
+from app.draw import states as draw_states  # noqa: E402
+from app.server.arguments import arguments  # noqa: E402
+from app.server.context import open_context  # noqa: E402
+from app.server.turns import PAGES  # noqa: E402
 from probe.errors import UsageError  # noqa: E402
 
 # Our own picture: an icon by name would be fetched from the network.

@@ -6,13 +6,18 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, draw_agreement, draw_annotation, draw_desk, draw_states, links
-from app.annotations import Annotations
-from app.context import Context
-from app.draw_annotation import Other
-from app.draw_desk import Seat
-from app.listing import search
-from app.source import Source
+from app.data.annotations import Annotations
+from app.data.listing import search
+from app.data.source import Source
+from app.draw import agreement as draw_agreement
+from app.draw import annotation as draw_annotation
+from app.draw import desk as draw_desk
+from app.draw import links
+from app.draw import states as draw_states
+from app.draw.annotation import Other
+from app.draw.desk import Seat
+from app.server import cache
+from app.server.context import Context
 from probe.errors import DataError, ProbeError, UnsafeError
 
 MOST_LISTED = 500  # examples in the selector; the search box narrows them down

@@ -5,26 +5,23 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import (
-    cache,
-    draw_example,
-    draw_list,
-    draw_map,
-    draw_pin,
-    draw_scores,
-    draw_states,
-    draw_view,
-    links,
-    pages,
-    palette,
-)
-from app import view as views
-from app.context import Context
-from app.downloads import Picture, file_stem
-from app.draw_view import SCALES, Look
-from app.listing import Filters, Listing, Run
-from app.source import Source
-from app.view import SIZES, Pin, Shown
+from app import pages
+from app.data import view as views
+from app.data.downloads import Picture, file_stem
+from app.data.listing import Filters, Listing, Run
+from app.data.source import Source
+from app.data.view import SIZES, Pin, Shown
+from app.draw import example as draw_example
+from app.draw import links, palette
+from app.draw import list as draw_list
+from app.draw import map as draw_map
+from app.draw import pin as draw_pin
+from app.draw import scores as draw_scores
+from app.draw import states as draw_states
+from app.draw import view as draw_view
+from app.draw.view import SCALES, Look
+from app.server import cache
+from app.server.context import Context
 from probe.errors import ProbeError
 from probe.maps.attention_map import AttentionMap
 

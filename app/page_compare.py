@@ -8,18 +8,26 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app import cache, draw_example, draw_list, draw_map, draw_scores, draw_states, draw_view, links, pages, palette
-from app import view as views
-from app.changes import changed_lines, difference_cells
-from app.context import Context
-from app.downloads import Picture, file_stem
-from app.draw_choice import several
-from app.draw_view import SCALES
-from app.listing import PAIR_SORTS, Listing, Run
-from app.palette import Palette
-from app.scores import ScoreBoard
-from app.source import Source
-from app.view import Pin, Shown
+from app import pages
+from app.data import view as views
+from app.data.changes import changed_lines, difference_cells
+from app.data.downloads import Picture, file_stem
+from app.data.listing import PAIR_SORTS, Listing, Run
+from app.data.source import Source
+from app.data.view import Pin, Shown
+from app.draw import example as draw_example
+from app.draw import links, palette
+from app.draw import list as draw_list
+from app.draw import map as draw_map
+from app.draw import scores as draw_scores
+from app.draw import states as draw_states
+from app.draw import view as draw_view
+from app.draw.choice import several
+from app.draw.palette import Palette
+from app.draw.view import SCALES
+from app.server import cache
+from app.server.context import Context
+from app.server.scores import ScoreBoard
 from probe.errors import ProbeError
 
 MOST = 4  # runs beside the reference

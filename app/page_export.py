@@ -7,14 +7,17 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import cache, draw_list, draw_states, links, palette
-from app.context import Context
-from app.draw_choice import several
-from app.draw_list import Run
-from app.export_job import ExportJob
-from app.export_worker import FORMATS
-from app.listing import Filters, chosen
-from app.source import Source
+from app.data.listing import Filters, chosen
+from app.data.source import Source
+from app.draw import links, palette
+from app.draw import list as draw_list
+from app.draw import states as draw_states
+from app.draw.choice import several
+from app.draw.list import Run
+from app.server import cache
+from app.server.context import Context
+from app.server.export_job import ExportJob
+from app.server.export_worker import FORMATS
 from probe.errors import ProbeError
 from probe.files import MANIFEST
 

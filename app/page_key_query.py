@@ -9,11 +9,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from app import draw_states, links, palette
-from app.context import Context
-from app.draw_list import one_of
-from app.draw_map import config
-from app.key_query import (
+from app.data.key_query import (
     CLOUDS,
     CONTROL,
     FIGURES,
@@ -25,7 +21,12 @@ from app.key_query import (
     points,
     read_key_query,
 )
-from app.palette import Palette
+from app.draw import links, palette
+from app.draw import states as draw_states
+from app.draw.list import one_of
+from app.draw.map import config
+from app.draw.palette import Palette
+from app.server.context import Context
 from probe.errors import ProbeError
 
 TITLES = {"untrained": "Before: an untrained query projector", "trained": "After training"}

@@ -7,13 +7,18 @@ import time
 import pandas as pd
 import streamlit as st
 
-from app import behind, cache, draw_list, draw_states, links, pages, palette
-from app.behind import Number
-from app.context import Context
-from app.draw_list import Run
-from app.draw_runs import breakdown_chart, runs_chart
-from app.source import Source
-from app.turns import PAGES
+from app import pages
+from app.data import behind
+from app.data.behind import Number
+from app.data.source import Source
+from app.draw import links, palette
+from app.draw import list as draw_list
+from app.draw import states as draw_states
+from app.draw.list import Run
+from app.draw.runs import breakdown_chart, runs_chart
+from app.server import cache
+from app.server.context import Context
+from app.server.turns import PAGES
 from probe.errors import ProbeError
 from probe.scoring.report import Report
 

@@ -7,12 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app import cache, draw_curves, draw_single, draw_states, links, palette
-from app.context import Context
-from app.draw_choice import several
-from app.draw_list import directions, one_of
-from app.scores import gold_or_none
-from app.training_runs import (
+from app.data.training_runs import (
     CONFIG,
     CURVE,
     MAPS,
@@ -24,6 +19,15 @@ from app.training_runs import (
     settings_line,
     step_of,
 )
+from app.draw import curves as draw_curves
+from app.draw import links, palette
+from app.draw import single as draw_single
+from app.draw import states as draw_states
+from app.draw.choice import several
+from app.draw.list import directions, one_of
+from app.server import cache
+from app.server.context import Context
+from app.server.scores import gold_or_none
 from probe.errors import DataError, ProbeError
 from probe.files import MANIFEST
 from probe.scoring.alignment import span_gold

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import draw_single, draw_states, links, live, palette
-from app.context import Context
-from app.draw_list import DIRECTIONS, one_of
-from app.training_runs import settings_line
-from app.turns import PAGES
+from app.data.training_runs import settings_line
+from app.draw import links, palette
+from app.draw import single as draw_single
+from app.draw import states as draw_states
+from app.draw.list import DIRECTIONS, one_of
+from app.server import live
+from app.server.context import Context
+from app.server.turns import PAGES
 from probe.errors import DataError, ProbeError
 from probe.files import MANIFEST
 from probe.maps.attention_map import AttentionMap

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import streamlit as st
 
-from app.context import Context
+from app.server.context import Context
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,14 @@ import PIL.ImageFile  # noqa: F401, this and the next are what Streamlit loads w
 import streamlit.emojis  # noqa: F401, compiles a long pattern
 from streamlit import dataframe_util, env_util
 
-from app import cache, draw_map, view
-from app.arguments import arguments
-from app.listing import Filters, chosen, with_difference
-from app.palette import LIGHT
-from app.source import Source
-from app.turns import PAGES
+from app.data import view
+from app.data.listing import Filters, chosen, with_difference
+from app.data.source import Source
+from app.draw import map as draw_map
+from app.draw.palette import LIGHT
+from app.server import cache
+from app.server.arguments import arguments
+from app.server.turns import PAGES
 from probe.errors import ProbeError
 
 QUIET = 3.0  # seconds without a page, after which the server has time for more

@@ -20,8 +20,8 @@ import pytest
 from streamlit.proto.WidgetStates_pb2 import WidgetState
 from streamlit.testing.v1 import AppTest
 
-from app.annotations import NAME as ANNOTATOR
-from app.annotations import Annotations, Saved
+from app.data.annotations import NAME as ANNOTATOR
+from app.data.annotations import Annotations, Saved
 from probe.gold.reading import write_gold
 from tests import app_maps, app_payloads_browser, app_payloads_pages, browser, tiny
 from tests.app_pages import ROOT, marked, open_page, shown

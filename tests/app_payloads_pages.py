@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 from streamlit.testing.v1 import AppTest
 
-from app.draw_choice import TAME
+from app.draw.choice import TAME
 from tests.app_pages import open_page
 from tests.app_payloads_rooms import Room, file_name, make_room
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from app import key_query, training_runs
-from app.annotations import Annotations, Saved
+from app.data import key_query, training_runs
+from app.data.annotations import Annotations, Saved
 from probe.gold.reading import Gold, gold_record
 from probe.maps.attention_map import AttentionMap, MapStoreWriter, TokenAxis
 from tests.app_maps import FINGERPRINTS

@@ -11,12 +11,14 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import annotations as disk
-from app import draw_desk, draw_grid, palette
-from app.annotations import Annotations, Dispute, Saved, merge
-from app.desk import Change, Desk, unlinked
-from app.draw_agreement import gold_bytes
-from app.view import Window
+from app.data import annotations as disk
+from app.data.annotations import Annotations, Dispute, Saved, merge
+from app.data.desk import Change, Desk, unlinked
+from app.data.view import Window
+from app.draw import desk as draw_desk
+from app.draw import grid as draw_grid
+from app.draw import palette
+from app.draw.agreement import gold_bytes
 from probe.errors import DataError, DiskError, UnsafeError
 from probe.gold.reading import Gold, read_gold, write_gold
 from tests import app_maps

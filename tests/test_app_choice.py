@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from app.draw_choice import TAME
+from app.draw.choice import TAME
 from tests.app_payloads_tokens import LINKS, TOKENS
 
 

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import draw_scores
-from app.scores import SCORES
+from app.draw import scores as draw_scores
+from app.server.scores import SCORES
 from tests import app_maps
 from tests.app_pages import charts, listed, make_files, marked, open_page, shown
 

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import behind, changes, downloads, draw_text, listing, view
-from app.behind import Number
-from app.downloads import Picture
-from app.listing import Filters
-from app.view import Pin, Shown
+from app.data import behind, changes, downloads, listing, view
+from app.data.behind import Number
+from app.data.downloads import Picture
+from app.data.listing import Filters
+from app.data.view import Pin, Shown
+from app.draw import text as draw_text
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, MapStore
 from tests import app_maps

@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import export_job, export_worker, page_export
-from app.export_job import ExportJob
-from app.export_worker import Job, job_text
+from app import page_export
+from app.server import export_job, export_worker
+from app.server.export_job import ExportJob
+from app.server.export_worker import Job, job_text
 from probe import cli
 from probe.maps.attention_map import MapStore
 from tests.app_pages import make_files, marked, open_page, shown

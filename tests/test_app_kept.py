@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import cache, kept, reports
-from app.source import digest_of
+from app.data.source import digest_of
+from app.server import cache, kept, reports
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring.report import Report, build_report

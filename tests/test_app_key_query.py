@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import key_query
+from app.data import key_query
 from probe.errors import DataError
 from tests import app_maps
 from tests.app_pages import charts, marked, open_page, shown

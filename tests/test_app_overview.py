@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import cache
-from app.turns import AT_ONCE, PAGES
+from app.server import cache
+from app.server.turns import AT_ONCE, PAGES
 from probe.gold.reading import read_gold, write_gold
 from probe.maps.store import MapStore
 from probe.scoring.report import build_report

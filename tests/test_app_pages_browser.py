@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from app.annotations import Annotations
+from app.data.annotations import Annotations
 from probe.gold.reading import read_gold, write_gold
 from tests import app_maps, browser, tiny
 from tests.app_contrast import faint

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from app.annotations import Annotations, Saved
+from app.data.annotations import Annotations, Saved
 from probe.gold.reading import gold_record, read_gold
 from tests import app_payloads_browser, app_payloads_pages, browser, tiny
 from tests.app_pages import make_files, open_page, shown

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.palette import DARK, LIGHT, Palette, on_weight
+from app.draw.palette import DARK, LIGHT, Palette, on_weight
 
 ROOT = Path(__file__).resolve().parent.parent
 THEME = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())["theme"]

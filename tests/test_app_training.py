@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import draw_curves, palette, training_runs
-from app.training_runs import TrainingRun, find_runs, read_curve, step_of
+from app.data import training_runs
+from app.data.training_runs import TrainingRun, find_runs, read_curve, step_of
+from app.draw import curves as draw_curves
+from app.draw import palette
 from probe.errors import DataError
 from tests import app_maps
 from tests.app_pages import charts, open_page, shown

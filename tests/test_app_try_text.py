@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import live, page_try_text, pages
+from app import page_try_text, pages
+from app.server import live
 from probe.errors import DataError, UnsafeError
 from probe.extraction.extractor import extract_maps
 from probe.scoring.alignment import span_links

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from app.turns import Turns
+from app.server.turns import Turns
 
 PATIENCE = 10.0
 

@@ -21,7 +21,7 @@ TORCH_FREE = (
     "commands.gold", "gold.adjudication", "gold.agreement", "scoring.extractions",
     "evaluation.rouge", "evaluation.journal", "evaluation.tables", "evaluation.evaluate",
 )  # fmt: skip
-TYPED_IN = ("app.live", "app.page_try_text")
+TYPED_IN = ("app.server.live", "app.page_try_text")
 HEAVY = ("torch", "transformers", "matplotlib", "pandas", "numpy", "pyarrow", "streamlit", "scipy")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 LINES = 300
@@ -137,7 +137,7 @@ def test_the_dashboard_needs_no_torch() -> None:
         if name.startswith("app"):
             lazy = name not in TYPED_IN
             assert not top(reached(name, lazy=lazy)) & {"torch", "transformers"}, name
-    assert "torch" in top(imports("app.live"))
+    assert "torch" in top(imports("app.server.live"))
 
 
 def test_losses_import_neither_trainer_nor_logging() -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from app import downloads, export_worker, view
+from app.data import downloads, view
+from app.server import export_worker
 from probe import __main__ as probe_main
 from probe import cli
 from probe.gold.reading import write_gold
@@ -30,7 +31,7 @@ NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories
 WRITERS = {  # who writes CSV: each is run below, but for probe_curve, whose only string is a signature of ours
     "probe/scoring/report.py", "probe/commands/gold_agree.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py",
     "analysis/failures.py", "analysis/heatmap_files.py", "analysis/key_query.py", "analysis/sensitivity.py",
-    "analysis/imposed_maps.py", "app/downloads.py", "app/export_worker.py",
+    "analysis/imposed_maps.py", "app/data/downloads.py", "app/server/export_worker.py",
 }  # fmt: skip
 
 
@@ -144,7 +145,7 @@ def test_what_the_dashboard_gives_to_take_home(stored, tmp_path):
     maps, gold = str(stored / "maps"), str(stored / "gold.jsonl")
     job = export_worker.Job(maps, gold, [0, 5], ["csv"], str(tmp_path / "e.zip"), {})
     (tmp_path / "job.json").write_text(export_worker.job_text(job), encoding="utf-8")
-    assert run("app.export_worker", tmp_path / "job.json") == 0
+    assert run("app.server.export_worker", tmp_path / "job.json") == 0
     with zipfile.ZipFile(tmp_path / "e.zip") as archive:
         archive.extractall(tmp_path / "zip")
     amap = store.read(3)

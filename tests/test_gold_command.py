@@ -167,7 +167,7 @@ def test_agree_on_gold_that_takes_its_tokens_from_a_store(room, capsys):
 
 
 def test_agree_on_two_folders_of_the_dashboard(room, capsys):
-    from app.annotations import Annotations, Saved, links_of
+    from app.data.annotations import Annotations, Saved, links_of
 
     annotations = Annotations(room / "annotations")
     for name, file in (("Anna", "gold.jsonl"), ("Ben", "other.jsonl")):

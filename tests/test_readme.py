@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.arguments import arguments
+from app.server.arguments import arguments
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
 from probe.scoring.metrics import score_map

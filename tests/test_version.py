@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from analysis import heatmap_files
-from app import kept
+from app.server import kept
 from probe.version import LIBRARY, code_digest
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from app.view import Shown
+from app.data.view import Shown
 from probe.scoring.metrics import by_rows, column_axis, gold_cells, row_axis
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from app.draw_map import config
-from app.palette import Palette
-from app.training_runs import MEASURES
+from app.data.training_runs import MEASURES
+from app.draw.map import config
+from app.draw.palette import Palette
 
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 SHAPES = ("circle", "square", "diamond", "triangle-up")

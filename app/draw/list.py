@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from app import links
-from app.listing import SORTS, Filters, Listing, Run
-from app.scores import ScoreBoard
+from app.data.listing import SORTS, Filters, Listing, Run
+from app.draw import links
+from app.server.scores import ScoreBoard
 
 ALL = "all"
 DIRECTIONS = ("t2s", "s2t")

@@ -7,14 +7,20 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app import draw_desk, draw_grid, draw_map, draw_states, draw_view, palette, view
-from app.annotations import LEVELS, Links
-from app.desk import NEXT, unlinked
-from app.draw_desk import Seat
-from app.draw_example import draw_steps
-from app.draw_single import beside
-from app.draw_view import SCALES, Look
-from app.view import Window
+from app.data import view
+from app.data.annotations import LEVELS, Links
+from app.data.desk import NEXT, unlinked
+from app.data.view import Window
+from app.draw import desk as draw_desk
+from app.draw import grid as draw_grid
+from app.draw import map as draw_map
+from app.draw import palette
+from app.draw import states as draw_states
+from app.draw import view as draw_view
+from app.draw.desk import Seat
+from app.draw.example import draw_steps
+from app.draw.single import beside
+from app.draw.view import SCALES, Look
 from probe.gold.reading import Link
 from probe.maps.attention_map import AttentionMap
 

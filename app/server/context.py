@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from app import cache
-from app.arguments import Arguments
-from app.source import Source
+from app.data.source import Source
+from app.server import cache
+from app.server.arguments import Arguments
 from probe.errors import ProbeError
 from probe.files import MANIFEST
 
@@ -21,7 +21,7 @@ class Context:
         source: the opened maps with the gold that could be read; None where there are no maps, or broken ones.
         problem: why the maps cannot be shown; None where they can, and where there simply are none yet.
         gold_problem: why the gold cannot be read; the maps are shown without it.
-        key_query, training, checkpoints, annotations: see :class:`app.arguments.Arguments`.
+        key_query, training, checkpoints, annotations: see :class:`app.server.arguments.Arguments`.
     """
 
     maps: Path

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import reports, view
-from app.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
-from app.scores import SCORES, ScoreBoard, gold_or_none
-from app.source import Source, digest_of
-from app.view import Shown
+from app.data import view
+from app.data.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
+from app.data.source import Source, digest_of
+from app.data.view import Shown
+from app.server import reports
+from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
 from probe.gold import reading as gold
 from probe.gold.reading import Gold
@@ -59,7 +60,7 @@ def _board(_source: Source, digest: str) -> ScoreBoard:
 
 
 def all_maps(source: Source) -> pd.DataFrame:
-    """One row a map of the store; see :func:`app.listing.catalog`. Not to be changed."""
+    """One row a map of the store; see :func:`app.data.listing.catalog`. Not to be changed."""
     return _catalog(source, source.store_digest)
 
 
@@ -124,7 +125,7 @@ def _pair_listing(source: Source, run: Run, filters: Filters) -> Listing:
 
 @st.cache_resource(max_entries=16, show_spinner="Comparing the maps …")
 def _distances(_source: Source, digest: str, run: Run, _first: np.ndarray, _second: np.ndarray) -> np.ndarray:
-    """How far apart the maps of each pair of rows are, 0 to 1; see :func:`app.listing.map_distance`."""
+    """How far apart the maps of each pair of rows are, 0 to 1; see :func:`app.data.listing.map_distance`."""
     read = _source.store.read
     pairs = zip(_first.tolist(), _second.tolist(), strict=True)
     return np.array([map_distance(read(one), read(two)) for one, two in pairs])
@@ -144,7 +145,7 @@ def read(source: Source, row: int) -> AttentionMap:
 
 
 def shown(source: Source, row: int, unit: str, start: int, size: int) -> Shown:
-    """A map of the store as it is on screen, with its gold if that fits; see :func:`app.view.shown`."""
+    """A map of the store as it is on screen, with its gold if that fits; see :func:`app.data.view.shown`."""
     key = (source.digest, row, unit, start, size)
     if (found := _SHOWN.get(key)) is None:
         amap = read(source, row)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.draw_map import FONT, SHOW_DATA, config
-from app.palette import Palette, on_weight
+from app.draw.map import FONT, SHOW_DATA, config
+from app.draw.palette import Palette, on_weight
 
 SIZE, LINE = 13, 25  # pixels: of the letters, and from one line to the next
 LETTER = 0.602 * SIZE  # a monospaced letter is so wide; those of East Asia and emoji are twice that

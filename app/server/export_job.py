@@ -11,8 +11,8 @@ import weakref
 from pathlib import Path
 from typing import Literal
 
-from app.arguments import ROOT
-from app.export_worker import PROGRESS, Job, job_text
+from app.server.arguments import ROOT
+from app.server.export_worker import PROGRESS, Job, job_text
 
 State = Literal["running", "finished", "failed", "cancelled"]
 AT_ONCE = 2  # exports of all visitors; a third waits for its turn by asking again
@@ -31,7 +31,7 @@ class ExportJob:
         gold_path = None if gold is None else str(gold.resolve())
         job = Job(str(maps.resolve()), gold_path, rows, formats, str(self.archive), chosen)
         (place / "job.json").write_text(job_text(job), encoding="utf-8")
-        command = [sys.executable, "-m", "app.export_worker", str(place / "job.json")]
+        command = [sys.executable, "-m", "app.server.export_worker", str(place / "job.json")]
         with open(place / "errors", "wb") as errors:
             self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
         self._cancelled = False

@@ -7,10 +7,16 @@ import math
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import draw_example, draw_map, draw_pin, draw_states, draw_view, links, palette, view
-from app.downloads import Picture, file_stem
-from app.draw_view import SCALES
-from app.view import Pin
+from app.data import view
+from app.data.downloads import Picture, file_stem
+from app.data.view import Pin
+from app.draw import example as draw_example
+from app.draw import links, palette
+from app.draw import map as draw_map
+from app.draw import pin as draw_pin
+from app.draw import states as draw_states
+from app.draw import view as draw_view
+from app.draw.view import SCALES
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.scoring.metrics import score_map

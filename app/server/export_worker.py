@@ -1,4 +1,4 @@
-"""`python -m app.export_worker JOB.json`: draw maps into a zip, in a process of its own, so that no visitor waits."""
+"""`python -m app.server.export_worker JOB.json`: draw maps into a zip, in a process of its own, so that no visitor waits."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 import pandas as pd
 
-from app import view
-from app.downloads import file_stem
-from app.scores import SCORES
+from app.data import view
+from app.data.downloads import file_stem
+from app.server.scores import SCORES
 from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of, write_json
@@ -46,7 +46,7 @@ class Job:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.export_worker")
+    parser = argparse.ArgumentParser(prog="python -m app.server.export_worker")
     cli.dress(parser, "Draw the maps of a job file into a zip. The dashboard's page Export starts this.")
     parser.add_argument("job", type=Path, metavar="JOB.json")
     cli.add_common(parser)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from app import links
-from app.draw_list import one_of
-from app.view import SIZES
+from app.data.view import SIZES
+from app.draw import links
+from app.draw.list import one_of
 from probe.scoring.aggregation import UNITS
 
 SCALES = ("0–1", "max")

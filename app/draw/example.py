@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import draw_map, links, view
-from app.downloads import Picture, csv_bytes, file_stem, picture_bytes
-from app.palette import Palette
-from app.view import Pin, Shown
+from app.data import view
+from app.data.downloads import Picture, csv_bytes, file_stem, picture_bytes
+from app.data.view import Pin, Shown
+from app.draw import links
+from app.draw import map as draw_map
+from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 
 PAGE_WIDTH = 915  # pixels of the main part in a window of 1440; wider windows leave a margin

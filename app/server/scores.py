@@ -7,9 +7,9 @@ import time
 
 import numpy as np
 
-from app import kept
-from app.source import Source
-from app.turns import PAGES
+from app.data.source import Source
+from app.server import kept
+from app.server.turns import PAGES
 from probe.errors import DataError, ProbeError
 from probe.gold.reading import Gold, check_gold
 from probe.maps.attention_map import AttentionMap

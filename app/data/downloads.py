@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from app.view import Shown
+from app.data.view import Shown
 from probe.maps.attention_map import AttentionMap
 from probe.scoring.aggregation import cropped, cropped_gold
 from probe.scoring.tables import write_csv

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from app.annotations import Annotations, Links, Saved
+from app.data.annotations import Annotations, Links, Saved
 from probe.gold.reading import Link
 
 NEXT = {"none": "sure", "sure": "possible", "possible": "none"}  # a click on a cell moves it one on

@@ -1,4 +1,4 @@
-"""`python -m app.report_worker MAPS GOLD --out PLACE`: the overview's numbers, in a process of its own."""
+"""`python -m app.server.report_worker MAPS GOLD --out PLACE`: the overview's numbers, in a process of its own."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import argparse
 import os
 from pathlib import Path
 
-from app import kept
-from app.scores import SMALL
-from app.source import digest_of
+from app.data.source import digest_of
+from app.server import kept
+from app.server.scores import SMALL
 from probe import cli
 from probe.errors import UsageError
 from probe.files import MANIFEST
@@ -18,7 +18,7 @@ from probe.scoring import report as scoring
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m app.report_worker")
+    parser = argparse.ArgumentParser(prog="python -m app.server.report_worker")
     cli.dress(parser, "Score all maps beside their baselines and keep the report. The page Overview starts this.")
     parser.add_argument("maps", type=Path)
     parser.add_argument("gold", type=Path)

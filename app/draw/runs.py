@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from app.draw_map import config
-from app.palette import Palette
+from app.draw.map import config
+from app.draw.palette import Palette
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")  # runs differ by shape, too
 WIDE = 560  # pixels from 0 to 1

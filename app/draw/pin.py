@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import links
-from app.draw_map import FONT, config
-from app.draw_text import running_text
-from app.palette import Palette
-from app.view import Pin, Shown
+from app.data.view import Pin, Shown
+from app.draw import links
+from app.draw.map import FONT, config
+from app.draw.palette import Palette
+from app.draw.text import running_text
 
 BARS = 8  # heaviest cells that are drawn as bars
 

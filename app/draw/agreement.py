@@ -8,10 +8,11 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from app import draw_states, links
-from app.annotations import links_of, with_links
-from app.draw_annotation import Other
-from app.draw_desk import NARROW, Seat
+from app.data.annotations import links_of, with_links
+from app.draw import links
+from app.draw import states as draw_states
+from app.draw.annotation import Other
+from app.draw.desk import NARROW, Seat
 from probe.errors import DataError, ProbeError
 from probe.gold.agreement import agreement
 from probe.gold.reading import Gold, write_gold

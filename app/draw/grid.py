@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app import draw_map
-from app.annotations import Links
-from app.palette import Palette
-from app.view import Window
+from app.data.annotations import Links
+from app.data.view import Window
+from app.draw import map as draw_map
+from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 
 CELL = "cell"  # the name of the selection that a click makes

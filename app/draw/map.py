@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
-from app.palette import Palette
-from app.view import Pin, Window
+from app.data.view import Pin, Window
+from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 
 # Outcomes differ by shape, gold by outline: nothing hangs on telling two colours apart.
@@ -90,7 +90,7 @@ def heatmap(
     unit: str = "token",
     pin: Pin | None = None,
 ) -> dict[str, Any]:
-    """Draw the cells of :func:`app.view.map_cells`: student targets downwards, teacher targets to the right.
+    """Draw the cells of :func:`app.data.view.map_cells`: student targets downwards, teacher targets to the right.
 
     Args:
         cells: one row a cell of the window.

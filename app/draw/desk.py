@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import streamlit as st
 
-from app.annotations import LEVELS, NAME, Annotations, Saved
-from app.desk import Desk
-from app.scores import fitting_gold
-from app.source import Source
+from app.data.annotations import LEVELS, NAME, Annotations, Saved
+from app.data.desk import Desk
+from app.data.source import Source
+from app.server.scores import fitting_gold
 from probe.errors import DataError, ProbeError
 from probe.gold.reading import Gold, Link
 from probe.maps.attention_map import AttentionMap

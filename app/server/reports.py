@@ -10,9 +10,9 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from app import kept
-from app.arguments import ROOT
-from app.source import Source
+from app.data.source import Source
+from app.server import kept
+from app.server.arguments import ROOT
 
 if TYPE_CHECKING:
     from probe.scoring.report import Report
@@ -26,7 +26,7 @@ class ReportJob:
 
     def __init__(self, source: Source, gold: Path, place: Path) -> None:
         self.place = place
-        command = [sys.executable, "-m", "app.report_worker", str(source.store.path.resolve()), str(gold.resolve())]
+        command = [sys.executable, "-m", "app.server.report_worker", str(source.store.path.resolve()), str(gold.resolve())]
         command += ["--digest", source.digest, "--out", str(place)]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet)

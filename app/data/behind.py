@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from app.view import Pin
+from app.data.view import Pin
 
 # Scores that are means over positions, so that a position can be pointed at; the others are of whole examples.
 POSITION_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "chunk_accuracy")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache
-from app.context import Context
-from app.draw_list import Run
-from app.source import Source
+from app.data.source import Source
+from app.draw.list import Run
+from app.server import cache
+from app.server.context import Context
 from probe.errors import ProbeError
 from probe.files import sha256_of
 from probe.version import __version__
