@@ -7,7 +7,7 @@ import functools
 import sys
 from pathlib import Path
 
-from analysis.report_key_query import KeyQuery, folder_of, read_key_query
+from analysis.report.key_query import KeyQuery, folder_of, read_key_query
 from probe import cli
 from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
 def draw(report: scoring.Report, out: Path, *, args: argparse.Namespace, key_query: KeyQuery | None) -> list[Path]:
     """Write ``breakdowns-<direction>.png`` of top-1 accuracy for each direction that has maps, and ``report.html``."""
-    from analysis.html_report import write_html  # here, so that --help and --no-figures do without matplotlib
+    from analysis.report.page import write_html  # here, so that --help and --no-figures do without matplotlib
     from probe.plotting import save_figure
     from probe.plotting.breakdowns import breakdown_figure
 

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis import heatmap_pictures
-from analysis.heatmap_files import MANIFEST, Drawn, Folder, Job, Picture
-from analysis.heatmap_pictures import job_of
+from analysis.heatmaps import pictures as heatmap_pictures
+from analysis.heatmaps.files import MANIFEST, Drawn, Folder, Job, Picture
+from analysis.heatmaps.pictures import job_of
 from probe import cli
 from probe.errors import DataError, ProbeError, UsageError
 from probe.files import sha256_of

@@ -15,7 +15,7 @@ import pytest
 
 from analysis import export_heatmaps
 from analysis.export_heatmaps import build_parser, run
-from analysis.heatmap_files import Drawn, file_names, source_hash
+from analysis.heatmaps.files import Drawn, file_names, source_hash
 from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of

@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories
 WRITERS = {  # who writes CSV: each is run below, but for probe_curve, whose only string is a signature of ours
     "probe/scoring/report.py", "probe/commands/gold_agree.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py",
-    "analysis/failures.py", "analysis/heatmap_files.py", "analysis/key_query.py", "analysis/sensitivity.py",
+    "analysis/failures.py", "analysis/heatmaps/files.py", "analysis/key_query.py", "analysis/sensitivity.py",
     "analysis/imposed_maps.py", "app/data/downloads.py", "app/server/export_worker.py",
 }  # fmt: skip
 

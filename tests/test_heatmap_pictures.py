@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from analysis.export_heatmaps import build_parser, run
-from analysis.heatmap_pictures import differences, grids, scaled, single_maps, tiled
+from analysis.heatmaps.pictures import differences, grids, scaled, single_maps, tiled
 from probe import cli, plotting
 from probe.errors import UsageError
 from probe.gold.reading import write_gold

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import html_report
-from analysis import report_findings as findings
-from analysis.html_report import Part, Picture, Table, extremes, render
+from analysis.report import findings
+from analysis.report import page as html_report
+from analysis.report.page import Part, Picture, Table, extremes, render
 from probe.maps.store import MapStoreWriter
 from probe.scoring.alignment import write_gold
 from tests import browser

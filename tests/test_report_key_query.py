@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from analysis.report_findings import GAP_SCORES
-from analysis.report_key_query import by_checkpoint, folder_of, key_query_part, read_key_query, source_row
+from analysis.report.findings import GAP_SCORES
+from analysis.report.key_query import by_checkpoint, folder_of, key_query_part, read_key_query, source_row
 from probe.errors import DataError
 from probe.files import sha256_of
 from probe.gold.reading import read_gold

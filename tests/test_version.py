@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis import heatmap_files
+from analysis.heatmaps import files as heatmap_files
 from app.server import kept
 from probe.version import LIBRARY, code_digest
 

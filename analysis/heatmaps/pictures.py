@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.heatmap_files import Job, Picture, file_names, source_hash, unique_names
+from analysis.heatmaps.files import Job, Picture, file_names, source_hash, unique_names
 from probe.errors import UsageError
 from probe.gold.reading import Gold
 from probe.maps.attention_map import MapStore

@@ -15,10 +15,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, Template
 from markupsafe import Markup
 
-from analysis import report_findings as findings
-from analysis import report_key_query, report_scores
-from analysis.report_key_query import KeyQuery
-from analysis.report_parts import Part, Picture, Table, picture
+from analysis.report import findings
+from analysis.report import key_query as report_key_query
+from analysis.report import scores as report_scores
+from analysis.report.key_query import KeyQuery
+from analysis.report.parts import Part, Picture, Table, picture
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold.reading import Gold
 from probe.maps.attention_map import MapStore

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis import report_findings as findings
-from analysis.report_parts import Part, Table, picture
+from analysis.report import findings
+from analysis.report.parts import Part, Table, picture
 from probe.errors import DataError
 from probe.files import sha256_of
 from probe.scoring.report import Report

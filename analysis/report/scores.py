@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from analysis import report_findings as findings
-from analysis.report_parts import Part, Table, cell, picture
+from analysis.report import findings
+from analysis.report.parts import Part, Table, cell, picture
 from probe.scoring.baselines import PREFIX
 from probe.scoring.report import Report
 from probe.scoring.report_text import COLUMNS
