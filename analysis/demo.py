@@ -13,7 +13,7 @@ from probe import cli
 from probe.errors import DamagedError, ProbeError
 from probe.files import read_manifest, sha256_of
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 CHECKPOINTS = ("checkpoints/dskd-cma", "checkpoints/dskd-cma-ga")
 PROBE_SET = "analysis/gold/probe_set.jsonl"
 GOLD = "analysis/gold/gold.jsonl"

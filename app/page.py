@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # `streamlit run` puts app/ on the path, not the project
     sys.path.insert(0, str(ROOT))
 
 import streamlit as st  # noqa: E402
 
-from app import pages
+from app import pages  # noqa: E402
 from app.draw import states as draw_states  # noqa: E402
 from app.server.arguments import arguments  # noqa: E402
 from app.server.context import open_context  # noqa: E402

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 from probe.errors import UsageError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 DEMO_MAPS = Path("out/demo/maps")
 DEMO_GOLD = Path("analysis/gold/gold.jsonl")
 

@@ -1,4 +1,4 @@
-"""`python -m app.server.export_worker JOB.json`: draw maps into a zip, in a process of its own, so that no visitor waits."""
+"""`python -m app.server.export_worker JOB.json`: draws maps into a zip in its own process: no visitor waits."""
 
 from __future__ import annotations
 

@@ -26,7 +26,8 @@ class ReportJob:
 
     def __init__(self, source: Source, gold: Path, place: Path) -> None:
         self.place = place
-        command = [sys.executable, "-m", "app.server.report_worker", str(source.store.path.resolve()), str(gold.resolve())]
+        maps = source.store.path.resolve()
+        command = [sys.executable, "-m", "app.server.report_worker", str(maps), str(gold.resolve())]
         command += ["--digest", source.digest, "--out", str(place)]
         quiet = subprocess.DEVNULL
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet)

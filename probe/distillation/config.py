@@ -28,8 +28,8 @@ class TrainConfig:
 
     ``student`` is a model directory, a checkpoint directory (its ``student/``), a hub name, or ``new``: then a GPT-2 of
     ``new_*`` size with its own byte-level BPE is made from the training texts. ``teacher`` is anything that
-    :func:`probe.models.loading.resolve_model` takes. ``data`` lists JSONL files; ``data_limits`` (same length, 0 = all) takes
-    the first examples of each. The last ``held_out`` examples of the first file are kept for measuring.
+    :func:`probe.models.loading.resolve_model` takes. ``data`` lists JSONL files; ``data_limits`` (same length, 0 = all)
+    takes the first examples of each. The last ``held_out`` examples of the first file are kept for measuring.
     """
 
     name: str

@@ -143,7 +143,8 @@ def find_subject(name: str) -> Subject:
     """A checkpoint of this library (checked whole), else a model directory, alias or hub name.
 
     Raises:
-        DamagedError, UnsafeError: as :func:`probe.models.checkpoint.load_checkpoint` and :func:`probe.models.loading.resolve_model`.
+        DamagedError, UnsafeError: as :func:`probe.models.checkpoint.load_checkpoint` and
+            :func:`probe.models.loading.resolve_model`.
     """
     from probe.models.checkpoint import KIND, load_checkpoint
     from probe.models.loading import resolve_model

@@ -74,7 +74,8 @@ def make_store(folder, *, checkpoints=("good", "bad"), name="maps"):
 
 def report(folder, *options, maps=("maps",), out="report", figures=False):
     argv = [*(str(folder / name) for name in maps), "--gold", str(folder / "gold.jsonl"), "--out", str(folder / out)]
-    argv += ["--resamples", "200", *([] if figures else ["--no-figures"])]  # tests/probe/plotting/test_breakdowns.py reads them
+    # the figures are read by tests/probe/plotting/test_breakdowns.py
+    argv += ["--resamples", "200", *([] if figures else ["--no-figures"])]
     return cli.main(alignment_report.build_parser, alignment_report.run, [*argv, *options])
 
 

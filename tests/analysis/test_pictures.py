@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,11 +21,10 @@ from probe.errors import UsageError
 from probe.gold.reading import write_gold
 from probe.maps.attention_map import MapStore
 from probe.plotting.layout import tiles
+from tests.support import ROOT
 from tests.support.aligned import axis, make_gold, make_map
 from tests.support.app_maps import example_texts, make_store
 from tests.support.payloads import PAYLOADS
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import tomllib
-from pathlib import Path
 
 import pytest
 
 from app.draw.palette import DARK, LIGHT, Palette, on_weight
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 THEME = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())["theme"]
 THEMES = {"light": LIGHT, "dark": DARK}
 

@@ -17,8 +17,9 @@ from pathlib import Path
 
 from probe.__main__ import main
 from tests.faults.room import Room, command, make_room, same, tensors
+from tests.support import ROOT
 
-SOURCE = Path(__file__).with_name("faults_disk.c")
+SOURCE = Path(__file__).with_name("disk.c")
 NUMBERS = (errno.ENOSPC, errno.EIO)
 
 
@@ -94,7 +95,7 @@ def in_preloaded(root: Path, every: int) -> DiskFaults | None:
         return None
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.disk", str(root), str(library), str(every)],
-        cwd=SOURCE.parent.parent, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True,
+        cwd=ROOT, env={**os.environ, "LD_PRELOAD": str(library)}, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         raise RuntimeError(f"the disk campaign failed:\n{done.stderr[-3000:]}")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 BEGIN, END = "<!-- numbers: begin -->", "<!-- numbers: end -->"
 ROWS = ("dskd-cma", "dskd-cma-ga", "untrained", "baseline:uniform", "baseline:diagonal", "baseline:span-rule",
         "baseline:position-free")  # fmt: skip

@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 README = ROOT / "README.md"
 # folder -> what it is; its Python files follow with the first line of their docstrings
 FOLDERS = {

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.support import ROOT
+
 PACKAGES = ("probe", "app", "analysis")
 
 # Step by step from the bottom. A room may use rooms of lower steps and itself; rooms of one step do not use each other.

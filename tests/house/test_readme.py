@@ -7,7 +7,6 @@ import importlib
 import re
 import shlex
 import subprocess
-from pathlib import Path
 
 import pytest
 
@@ -16,8 +15,8 @@ from probe.gold.reading import read_gold
 from probe.maps.attention_map import MapStore
 from probe.scoring.metrics import score_map
 from tests.house.readme_tree import tree
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```bash\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
 

@@ -12,8 +12,7 @@ from probe.__main__ import main as probe
 from probe.errors import DamagedError
 from probe.models.loading import resolve_model
 from tests.house.readme_numbers import readme_table, table
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
 
 
 def test_readme_says_what_the_shipped_checkpoints_give(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -22,8 +22,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from tests.laws.count import VARIABLE
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 JOURNAL = ROOT / "out" / "laws.jsonl"
 
 

@@ -35,8 +35,9 @@ from probe.models.attention import (
     queries,
     t2s_weights,
 )
+from tests.support import ROOT
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = ROOT / "tests/golden"
 TOLERANCE = 1e-4
 RELEASED_DIVERGENCES = {**DIVERGENCES, "adaptive_kl": partial(adaptive_kl, released=True)}
 KD_RATE, TEMPERATURE, KAPPA = 0.5, 2.0, 1.0

@@ -6,7 +6,6 @@ import doctest
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,10 +16,9 @@ from probe.extraction.extractor import extract_maps
 from probe.gold.reading import read_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import Example, read_examples
-from tests.support import tiny
+from tests.support import ROOT, tiny
 from tests.support.app_maps import example_texts, make_store
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = {"checkpoints/dskd-cma": "cma", "out/demo/maps": "maps", "analysis/gold/gold.jsonl": "gold.jsonl"}
 
 

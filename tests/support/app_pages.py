@@ -11,9 +11,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from probe.gold.reading import write_gold
-from tests.support import app_maps
+from tests.support import ROOT, app_maps
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXTS = [*app_maps.example_texts(6), ("hostile", "**bad**", " ".join(app_maps.HOSTILE))]
 
 

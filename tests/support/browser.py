@@ -19,7 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
+
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 PATIENCE = 60_000  # ms; a machine that is busy with other work is slow, not wrong
 MAP = "[data-testid='stVegaLiteChart'] canvas, [data-testid='stVegaLiteChart'] svg"
@@ -103,7 +104,7 @@ def settle(page: Any) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.support.browser", description="Take a picture of the dashboard.")
+    parser = argparse.ArgumentParser("python -m tests.support.browser", description="Take a picture of the dashboard.")
     parser.add_argument("--screenshot", type=Path, required=True, metavar="OUT.png")
     parser.add_argument("--maps", help="a map store (default: the demo's)")
     parser.add_argument("--gold", help="gold for it")

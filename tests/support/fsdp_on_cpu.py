@@ -1,4 +1,4 @@
-"""`torchrun … tests/support/fsdp_on_cpu.py ARGUMENTS`: `probe` with FSDP on CPUs, which accelerate offers for GPUs alone."""
+"""`torchrun … tests/support/fsdp_on_cpu.py ARGUMENTS`: `probe` with FSDP on CPUs; accelerate offers it for GPUs alone."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 from torch.distributed.fsdp import fully_shard
 from torch.optim import Optimizer
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from probe.__main__ import main  # noqa: E402
 

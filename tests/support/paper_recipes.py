@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import Any
 
 from transformers import AutoConfig, PretrainedConfig
 
 from probe.distillation.config import TrainConfig, read_recipe
 from probe.distillation.dry_run.architectures import Architecture, architecture, find_config
+from tests.support import ROOT
 
-RECIPES = Path(__file__).parent.parent / "probe/recipes"
+RECIPES = ROOT / "probe/recipes"
 PAPERS = sorted(path.stem for path in RECIPES.glob("paper-*.yaml"))
 MISTRAL = "paper-mistral-tinyllama-dskd-cma"
 PAIR = ("paper-qwen-gpt2-dskd-cma", "paper-qwen-gpt2-dskd-cma-ga")

@@ -1,6 +1,7 @@
 """A student under its own head, guided at each of its positions by logits of a teacher, a chunk of rows at a time.
 
-Like the student's side of :mod:`probe.distillation.losses.student_head`: the teacher's logits too live for one chunk only.
+Like the student's side of :mod:`probe.distillation.losses.student_head`: the teacher's logits too live for one chunk
+only.
 """
 
 from __future__ import annotations

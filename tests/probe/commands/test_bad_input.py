@@ -1,7 +1,7 @@
 """Bad input through the real commands: one clear message, the documented exit code, nothing half written.
 
-The table is in tests/support/bad_input.py; here are its runner, the cases that need a process or a disk of their own, and the
-odd inputs that must work.
+The table is in tests/support/bad_input.py; here are its runner, the cases that need a process or a disk of their own, and
+the odd inputs that must work.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 from probe import cli
 from probe.__main__ import main as probe_main
 from probe.maps.store import MapStore
-from tests.support import tiny
+from tests.support import ROOT, tiny
 from tests.support.bad_input import (
     CASES,
     EXTRACT,
@@ -39,8 +39,6 @@ from tests.support.bad_input import (
     settings,
     write,
 )
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

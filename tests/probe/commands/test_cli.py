@@ -23,9 +23,8 @@ from probe.errors import DamagedError, DataError, DiskError, NonFiniteError, Pro
 from probe.files import atomic_directory
 from probe.maps.store import MapStore
 from probe.version import __version__
+from tests.support import ROOT
 from tests.support.bad_input import build_room, fill, flip
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")

@@ -21,15 +21,15 @@ from probe.gold.reading import write_gold
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.scoring.alignment import span_gold
 from tests.analysis.test_alignment_report import PROVENANCE
-from tests.support import tiny
+from tests.support import ROOT, tiny
 from tests.support.aligned import axis, make_gold, make_map
 from tests.support.payloads import FORMULAS
 from tests.support.spreadsheet import live_cells
 
-ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories
 WRITERS = {  # who writes CSV: each is run below, but for probe_curve, whose only string is a signature of ours
-    "probe/scoring/report.py", "probe/commands/gold_agree.py", "probe/evaluation/evaluate.py", "probe/distillation/probe_curve.py",
+    "probe/scoring/report.py", "probe/commands/gold_agree.py", "probe/evaluation/evaluate.py",
+    "probe/distillation/probe_curve.py",
     "analysis/failures.py", "analysis/heatmaps/files.py", "analysis/key_query.py", "analysis/sensitivity.py",
     "analysis/imposed_maps.py", "app/data/downloads.py", "app/server/export_worker.py",
 }  # fmt: skip

@@ -23,9 +23,9 @@ from probe.maps.store import MapStoreWriter
 from probe.scoring.alignment import span_gold
 from probe.text.examples import read_examples
 from tests.house.test_architecture import reached, top
+from tests.support import ROOT
 from tests.support.tokenizers_zoo import BY_NAME
 
-ROOT = Path(__file__).resolve().parent.parent
 TEXTS = {"one": "the cat sat on the mat", "two": "naïve café, déjà vu", "three": "漢字 12345"}
 KINDS = {
     "student": "byte-level",

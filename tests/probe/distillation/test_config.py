@@ -13,8 +13,8 @@ import yaml
 
 from probe.distillation.config import DIVERGENCES, TrainConfig, read_recipe
 from probe.errors import UsageError
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 MINIMAL: dict[str, Any] = {"name": "run", "method": "sft", "student": "new", "data": ["a.jsonl"]}
 
 REFUSED: tuple[tuple[str, object], ...] = (

@@ -28,8 +28,7 @@ from probe.models.checkpoint import load_checkpoint
 from probe.models.loading import load_causal_lm
 from probe.models.methods import METHODS
 from tests.faults.room import Room, make_room
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT
 
 
 @pytest.fixture(scope="module")

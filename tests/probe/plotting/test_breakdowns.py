@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,8 @@ from probe.plotting import save_figure
 from probe.plotting.breakdowns import BASELINE, UNTRAINED, breakdown_figure, checkpoint_colours
 from probe.plotting.panels import METRICS
 from probe.scoring import baselines
+from tests.support import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 BASE = (baselines.UNIFORM, baselines.DIAGONAL, baselines.SPAN_RULE, baselines.POSITION_FREE)
 SHARES = {"cma": 0.6, "cma-ga": 0.5, "untrained": 0.1, **dict(zip(BASE, (0.05, 0.4, 1.0, 0.9), strict=True))}
 # group -> positions, share of cma, ceiling; in an order that is not the figure's

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable, width, wrap
 from probe.plotting.layout import View
 from probe.scoring.alignment import span_gold
+from tests.support import ROOT
 
 STUDENT = TokenAxis(
     ("cat", "s␣", "sat", "‹eos›"), ("cat", "sĠ", "sat", "</s>"), (1, 2, 3, 0), ((0, 3), (3, 5), (5, 8), (8, 8))
@@ -298,7 +298,7 @@ def test_other_suffixes_are_refused_and_nothing_is_left(tmp_path):
 
 
 def test_pyplot_is_never_imported():
-    source = Path(__file__).parent.parent / "probe" / "plotting"
+    source = ROOT / "probe/plotting"
     lines = [line.split("#")[0] for file in source.rglob("*.py") for line in file.read_text().splitlines()]
     imports = [line for line in lines if line.strip().startswith(("import ", "from "))]
     assert len(imports) > 20 and not [line for line in imports if "pyplot" in line]

@@ -28,9 +28,7 @@ from probe.reference.models import read_model
 from probe.reference.projectors import looks_untrained, read_projectors
 from probe.text.examples import read_examples
 from probe.text.tokenization import PairTokenizer
-from tests.support import public_code, tiny
-
-ROOT = Path(__file__).resolve().parent.parent
+from tests.support import ROOT, public_code, tiny
 
 
 @pytest.fixture(scope="module")
