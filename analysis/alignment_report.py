@@ -10,7 +10,7 @@ from pathlib import Path
 from analysis.report.key_query import KeyQuery, folder_of, read_key_query
 from probe import cli
 from probe.gold.reading import read_gold
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from probe.scoring import report as scoring
 
 EXAMPLES = """

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     print(
         f"""
 done in {time.monotonic() - started:.0f} s
-  maps       {maps}          a map store; read it with probe.maps.attention_map.MapStore
+  maps       {maps}          a map store; read it with probe.maps.store.MapStore
   report     {out / "report"}        report.html (open it in a browser), runs.csv and other CSV files
   failures   {out / "failures"}      which links are wrong, and why: failure_causes.csv, failure_pairs.csv, failures.csv
   key_query  {out / "key_query"}     how far queries are from keys, before and after training

@@ -24,7 +24,8 @@ from probe import cli
 from probe.errors import DataError, ProbeError, UsageError
 from probe.files import sha256_of
 from probe.gold.reading import Gold, check_gold, read_gold
-from probe.maps.attention_map import DIRECTIONS, MapStore
+from probe.maps.attention_map import DIRECTIONS
+from probe.maps.store import MapStore
 from probe.scoring.metrics import MapScore, score_map
 
 EXAMPLES = """

@@ -24,9 +24,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
 from probe.scoring.measures import heaviest_shares, signed_distance
-from probe.scoring.metrics import by_rows, column_axis, gold_cells, row_axis
+from probe.scoring.metrics import gold_cells
 from probe.scoring.tables import describe, token_classes
 from probe.scoring.ties import pair_classes
 

@@ -15,9 +15,10 @@ from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
 from probe.errors import DataError
 from probe.files import MANIFEST, sha256_of
-from probe.gold.reading import Gold, check_gold, read_gold
-from probe.maps.attention_map import AttentionMap, MapStore
-from probe.scoring.metrics import MapMetric, column_axis, gold_hash, row_axis
+from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.maps.attention_map import AttentionMap, column_axis, row_axis
+from probe.maps.store import MapStore
+from probe.scoring.metrics import MapMetric
 from probe.scoring.report_text import aligned, records
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 

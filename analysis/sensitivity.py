@@ -14,11 +14,11 @@ import pandas as pd
 
 from probe import cli
 from probe.errors import DataError
-from probe.gold.reading import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, Direction
 from probe.scoring.alignment import LinkMethod
 from probe.scoring.extractions import WAYS
-from probe.scoring.metrics import LinkCounts, MapMetric, gold_hash
+from probe.scoring.metrics import LinkCounts, MapMetric
 from probe.scoring.report_text import aligned, records
 from probe.scoring.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
 from probe.text.examples import Example, read_examples

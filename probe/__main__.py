@@ -12,10 +12,10 @@ from probe import cli
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
 COMMANDS = {
-    "train": ("probe.distillation.trainer", "train a student by a recipe: sft, kd, dskd-cma, uld and others"),
-    "cache": ("probe.distillation.packed_teacher", "pack a teacher's states and tables, to train without its model"),
+    "train": ("probe.commands.train", "train a student by a recipe: sft, kd, dskd-cma, uld and others"),
+    "cache": ("probe.commands.cache", "pack a teacher's states and tables, to train without its model"),
     "extract": ("probe.commands.extract", "write the attention maps of checkpoints into a map store"),
-    "score": ("probe.scoring.report", "score stored maps against gold alignments"),
+    "score": ("probe.commands.score", "score stored maps against gold alignments"),
     "gold": ("probe.commands.gold", "convert, check, compare, adjudicate and move gold alignments"),
     "evaluate": ("probe.evaluation.evaluate", "generate responses of checkpoints and score them: ROUGE-L, exact match"),
     "import-reference": ("probe.reference.import_reference", "turn outputs of the public DSKD code into a checkpoint"),

@@ -27,11 +27,11 @@ import numpy as np
 import pandas as pd
 
 from probe.errors import DataError, UsageError
-from probe.gold.reading import Gold, check_gold, read_gold
-from probe.maps.attention_map import AttentionMap
+from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
 from probe.maps.store import MapStore
 from probe.scoring.alignment import span_gold
-from probe.scoring.metrics import MapMetric, by_rows, column_axis, gold_hash, row_axis
+from probe.scoring.metrics import MapMetric
 from probe.scoring.tables import describe, examples_frame, scored
 from probe.text.examples import Example, read_examples
 

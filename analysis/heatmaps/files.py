@@ -19,7 +19,8 @@ import pandas as pd
 
 from probe.files import atomic_file, disk_errors, sha256_of
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, MapStore
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from probe.scoring.tables import write_csv
 from probe.version import code_digest
 

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.heatmaps.files import Job, Picture, file_names, source_hash, unique_names
 from probe.errors import UsageError
 from probe.gold.reading import Gold
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 
 Scale = Literal["0-1", "run", "map"]
 KEY = ("example_id", "direction", "normalisation")  # what maps of a grid or a difference share

@@ -22,7 +22,7 @@ from analysis.report.key_query import KeyQuery
 from analysis.report.parts import Part, Picture, Table, picture
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.gold.reading import Gold
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from probe.plotting.labels import readable
 from probe.scoring.metrics import score_map
 from probe.scoring.report import Report

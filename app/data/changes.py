@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from app.data.view import Shown
-from probe.scoring.metrics import by_rows, column_axis, gold_cells, row_axis
+from probe.maps.attention_map import by_rows, column_axis, row_axis
+from probe.scoring.metrics import gold_cells
 
 
 def difference_cells(reference: Shown, run: Shown) -> pd.DataFrame:

@@ -9,9 +9,8 @@ import pandas as pd
 import pyarrow as pa
 from rapidfuzz import fuzz, process
 
-from probe.maps.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap, by_rows
 from probe.maps.store import MapStore
-from probe.scoring.metrics import by_rows
 
 SORTS = ("worst", "best", "difference", "id", "length")
 PAIR_SORTS = ("difference", "apart", *(name for name in SORTS if name != "difference"))  # of two runs

@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap
 from probe.scoring.aggregation import NO_ID, UNITS, grouped, grouped_gold, partition
 from probe.scoring.measures import TIE
 from probe.scoring.metrics import gold_cells
+from probe.text.axis import TokenAxis
 
 SIZES = (20, 40, 80)  # targets a side drawn at once; with more than 80, cells are below 10 px and labels unreadable
 STATUS = ("", "none", "possible", "sure")  # of a cell in gold; the first where there is no gold

@@ -22,10 +22,11 @@ from app.server import reports
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
 from probe.gold import reading as gold
-from probe.gold.reading import Gold
+from probe.gold.reading import Gold, gold_hash
 from probe.maps import attention_map
-from probe.maps.attention_map import AttentionMap, MapStore
-from probe.scoring.metrics import MapMetric, gold_hash
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
+from probe.scoring.metrics import MapMetric
 from probe.scoring.report import Report
 
 

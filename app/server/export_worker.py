@@ -22,7 +22,8 @@ from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of, write_json
 from probe.gold.reading import Gold, check_gold, read_gold
-from probe.maps.attention_map import AttentionMap, MapStore
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from probe.scoring.metrics import MapScore, score_map
 from probe.scoring.tables import write_csv
 from probe.version import __version__

@@ -13,7 +13,7 @@ from probe import cli
 from probe.errors import UsageError
 from probe.files import MANIFEST
 from probe.gold.reading import read_gold
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from probe.scoring import report as scoring
 
 

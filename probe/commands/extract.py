@@ -12,6 +12,7 @@ from probe import cli
 from probe.errors import UsageError
 from probe.files import MANIFEST, sha256_of
 from probe.text.examples import Example, read_examples
+from probe.text.tokenization import MAX_LENGTH
 from probe.version import __version__
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ EXAMPLES = """
   python -m probe extract --checkpoint checkpoints/dskd-cma checkpoints/dskd-cma-ga --untrained-baseline \\
       --data analysis/gold/probe_set.jsonl --out out/maps
   python -m probe extract --checkpoint my/run --teacher my/teacher --data mine.jsonl --direction t2s --out out/mine"""
-MAX_LENGTH = 512  # tokens a side, as in the published training; a map grows with the product of both
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -10,15 +10,8 @@ from probe import cli
 from probe.errors import DataError, UsageError
 from probe.gold.reading import gold_format, read_on_texts
 from probe.gold.record import Gold
-from probe.gold.sources import (
-    MAX_LENGTH,
-    TokenSource,
-    from_store,
-    from_tokenizers,
-    load_pair,
-    pair_of_checkpoint,
-    read_texts,
-)
+from probe.gold.sources import TokenSource, from_store, from_tokenizers, read_texts
+from probe.text.tokenization import MAX_LENGTH
 
 
 def add_texts(parser: argparse.ArgumentParser) -> None:
@@ -88,6 +81,8 @@ def tokens_of(args: argparse.Namespace) -> TokenSource:
         return from_store(args.maps)
     if args.data is None or (args.student is not None and args.teacher is None):
         raise UsageError("tokenizers cut texts into tokens: give --data FILE.jsonl, and --teacher beside --student.")
+    from probe.models.pairs import load_pair, pair_of_checkpoint  # torch: seconds, so only when the rest is readable
+
     if args.checkpoint is not None:
         pair, name = pair_of_checkpoint(args.checkpoint, args.teacher, args.max_length), str(args.checkpoint)
     else:

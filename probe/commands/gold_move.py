@@ -13,7 +13,7 @@ from probe.commands.gold_inputs import add_tokens, refuse_out, tokens_of
 from probe.errors import DataError, UsageError
 from probe.gold.moving import ExampleMove, move_gold
 from probe.gold.reading import gold_format, read_gold, write_gold
-from probe.gold.sources import TokenSource, from_store, from_tokenizers, load_pair
+from probe.gold.sources import TokenSource, from_store, from_tokenizers
 from probe.gold.transfer import beginning_of
 
 DESCRIPTION = """Move gold to the tokens of another pair of tokenizers, through the bytes of the same text.
@@ -76,6 +76,8 @@ def _old_tokens(args: argparse.Namespace) -> TokenSource | None:
             "the gold's own tokenizers are two, and need texts: give --old-student, --old-teacher, --data."
         )
     name = f"{args.old_student} with {args.old_teacher}"
+    from probe.models.pairs import load_pair  # torch: seconds, so only when the rest is readable
+
     return from_tokenizers(load_pair(args.old_student, args.old_teacher, args.max_length), args.data, name)
 
 

@@ -1,11 +1,8 @@
-"""`probe train`: run a recipe, save as it goes, resume where it stopped, publish a checkpoint at the end."""
+"""A training run: run a recipe, save as it goes, resume where it stopped, publish a checkpoint at the end."""
 
 from __future__ import annotations
 
-import argparse
-import json
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -14,10 +11,9 @@ from typing import Any
 
 import torch
 
-from probe import cli
-from probe.distillation.config import TrainConfig, read_recipe
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import batch_order
-from probe.distillation.engine import Engine, is_first_process, start
+from probe.distillation.engine import Engine, start
 from probe.distillation.lora import plain_student
 from probe.distillation.losses.terms import LossTerms
 from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
@@ -27,61 +23,7 @@ from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.sharded import spread_again, whole_tensor
 from probe.distillation.watch import Watch
-from probe.errors import UsageError
 from probe.models.checkpoint import save_checkpoint
-from probe.text.tokenization import PairedTokens
-
-EXAMPLES = """
-  python -m probe train probe/recipes/sft.yaml --set data=dolly.jsonl student=my/gpt2 --out out/train/sft
-  python -m probe train probe/recipes/dskd-cma.yaml --set steps=200 seed=1 --out runs/short --resume
-  python -m probe train probe/recipes/paper-qwen-gpt2-dskd-cma.yaml --dry-run"""
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``probe train``."""
-    cli.dress(parser, "Train a student by a recipe (YAML) and write a checkpoint directory.", EXAMPLES)
-    parser.add_argument("recipe", help="a YAML recipe; the shipped ones are in probe/recipes/")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="override settings of the recipe")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="the checkpoint directory to write")
-    parser.add_argument("--dry-run", action="store_true", help="settings, memory, time, and two steps on tiny models")
-    parser.add_argument("--flops", type=float, metavar="N", help="with --dry-run: operations a second, for the time")
-    parser.add_argument("--resume", action="store_true", help="go on from an interrupted run with the same --out")
-    parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint at --out")
-    parser.add_argument("--threads", type=cli.positive, help="CPU threads (PyTorch's choice by default)")
-    cli.add_common(parser, json_report=True)
-
-
-def run(args: argparse.Namespace) -> None:
-    """``python -m probe train``."""
-    config = read_recipe(args.recipe, args.set)
-    if args.dry_run:
-        from probe.distillation.dry_run import plan as dry_run
-
-        return dry_run.run(args, config)
-    if args.out is None:
-        raise UsageError("--out is missing: wanted the checkpoint directory to write, or --dry-run.")
-    if args.out.exists() and not args.overwrite:
-        raise UsageError(f"{args.out} exists; choose another --out, or --overwrite to replace it.")
-    if args.out.exists():
-        _check_replaceable(args.out)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    metrics = train(config, args.out, resume=args.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
-    if is_first_process():
-        print(json.dumps(metrics) if args.json else f"wrote {args.out}\n{_summary(metrics)}")
-
-
-def _check_replaceable(out: Path) -> None:
-    """--overwrite deletes what is there, so it must be a checkpoint (perhaps a damaged one), or empty."""
-    inside = {file.name for file in out.iterdir()} if out.is_dir() else {out.name}
-    if not inside or inside & {"student", "projectors.safetensors"}:
-        return
-    raise UsageError(f"{out} is not a checkpoint, so --overwrite does not replace it; choose another --out.")
-
-
-def _summary(metrics: dict[str, Any]) -> str:
-    plain = {key: value for key, value in metrics.items() if isinstance(value, (int, float, str))}
-    return "\n".join(f"  {k}: {v:.4g}" if isinstance(v, float) else f"  {k}: {v}" for k, v in plain.items())
 
 
 def train(
@@ -126,7 +68,7 @@ def _run_steps(engine: Engine, watch: Watch, first: int, curve: Curve, state_dir
     for step, indices in enumerate(batches):
         if step < first:
             continue
-        terms = train_step(engine, [setup.training[i] for i in indices], step)
+        terms = engine.train_step([setup.training[i] for i in indices], step)
         saving = (step + 1) % config.save_every == 0 and step + 1 < config.steps
         if saving or step % config.log_every == 0 or step == config.steps - 1:
             curve.append(_log_entry(step, engine.total(terms)))
@@ -141,11 +83,6 @@ def _run_steps(engine: Engine, watch: Watch, first: int, curve: Curve, state_dir
             if engine.accelerator.is_main_process:
                 save_state(setup, state, state_directory, step + 1, curve)
             watch.saved(step + 1)
-
-
-def train_step(engine: Engine, pairs: Sequence[PairedTokens], step: int) -> LossTerms:
-    """One optimiser step (see :meth:`Engine.train_step`)."""
-    return engine.train_step(pairs, step)
 
 
 @torch.no_grad()

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from probe.errors import DataError
-from probe.gold.reading import Gold, check_same_tokens
-from probe.scoring.metrics import gold_hash
+from probe.gold.reading import Gold, check_same_tokens, gold_hash
 from probe.version import __version__
 
 LEVELS = ("none", "possible", "sure")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from probe.errors import DataError
 from probe.files import atomic_file
 from probe.gold.formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
 from probe.gold.record import Gold, Link, gold_from_record, gold_record
-from probe.maps.attention_map import TokenAxis
+from probe.text.axis import TokenAxis
 
 __all__ = [
     "Gold", "Link", "check_gold", "check_on_texts", "check_same_tokens", "first_difference", "gold_format",
@@ -181,3 +182,11 @@ def _jsonl_golds(path: Path) -> Iterator[tuple[str, Gold]]:
 
 def _jsonl_line(gold: Gold) -> str:
     return json.dumps(gold_record(gold), ensure_ascii=False) + "\n"
+
+
+def gold_hash(golds: Iterable[Gold]) -> str:
+    """Eight hexadecimal digits that change when a link, an id or a tokenizer of the gold changes; order does not."""
+    lines = sorted(
+        repr((g.id, g.student_tokenizer, g.teacher_tokenizer, sorted(g.sure), sorted(g.possible))) for g in golds
+    )
+    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:8]

@@ -10,14 +10,11 @@ from typing import TYPE_CHECKING, Any
 from probe.errors import DataError
 from probe.gold.reading import read_gold
 from probe.gold.record import Gold
-from probe.maps.attention_map import TokenAxis
-from probe.models.safety import refuse_code
+from probe.text.axis import TokenAxis
 from probe.text.examples import read_examples
 
 if TYPE_CHECKING:
     from probe.text.tokenization import PairTokenizer
-
-MAX_LENGTH = 512  # tokens a side, as `probe extract` has it: longer texts are cut
 
 
 @dataclass(frozen=True)
@@ -72,33 +69,6 @@ def from_tokenizers(pair: PairTokenizer, data: Path, name: str) -> TokenSource:
     tokens = pair.encode(read_examples(data))
     texts = {one.example_id: TextTokens(one.text, one.student.axis, one.teacher.axis, one.truncated) for one in tokens}
     return TokenSource(name, (pair.student_fingerprint, pair.teacher_fingerprint), texts)
-
-
-def load_pair(student: str, teacher: str, max_length: int = MAX_LENGTH) -> PairTokenizer:
-    """Two tokenizers, each from a directory (weights are not needed), an alias or a hub name.
-
-    Raises:
-        DamagedError: no such model, or a tokenizer without offsets. UnsafeError: a directory that wants code run.
-    """
-    from probe.models.loading import load_tokenizer, resolve_model  # torch: seconds, so only when the rest is readable
-    from probe.text.tokenization import PairTokenizer
-
-    def load(name: str) -> Any:
-        folder = Path(name)
-        if (folder / "tokenizer.json").is_file():
-            refuse_code(folder)
-            return load_tokenizer(folder)
-        return load_tokenizer(resolve_model(name))
-
-    return PairTokenizer(load(student), load(teacher), max_length=max_length)
-
-
-def pair_of_checkpoint(directory: Path, teacher: str | None, max_length: int = MAX_LENGTH) -> PairTokenizer:
-    """The tokenizers of a checkpoint: its student's, and that of its teacher, or of ``teacher`` where given."""
-    from probe.models.checkpoint import load_checkpoint
-
-    checkpoint = load_checkpoint(directory)
-    return load_pair(str(checkpoint.student_directory), teacher or checkpoint.config.teacher, max_length)
 
 
 def read_texts(path: Path) -> dict[str, Gold]:

@@ -1,57 +1,20 @@
-"""AttentionMap, the narrow waist: one example's cross-model attention weights with labelled axes.
-
-Its store on disk lives in :mod:`probe.maps.store`; ``MapStore`` and ``MapStoreWriter`` can be imported from here too.
-"""
+"""AttentionMap, the narrow waist: one example's cross-model attention weights with labelled axes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
 from probe.errors import DataError, NonFiniteError
-
-if TYPE_CHECKING:
-    from probe.maps.store import MapStore as MapStore
-    from probe.maps.store import MapStoreWriter as MapStoreWriter
+from probe.text.axis import TokenAxis
 
 Direction = Literal["t2s", "s2t"]
 DIRECTIONS: tuple[str, ...] = get_args(Direction)
 
 # A float16 weight is off by at most 2^-11 of itself, so a sum of weights by 4.9e-4; four times that is never rounding.
 SUM_TOLERANCE = 2e-3
-
-
-@dataclass(frozen=True)
-class TokenAxis:
-    """The response targets of one side, in order; EOS is the last.
-
-    Attributes:
-        tokens: display forms (readable, unambiguous).
-        pieces: raw vocabulary pieces.
-        ids: target ids.
-        spans: half-open byte intervals [start, end) of the response text; EOS is [len, len).
-
-    Raises:
-        DataError: the four tuples do not have one length.
-    """
-
-    tokens: tuple[str, ...]
-    pieces: tuple[str, ...]
-    ids: tuple[int, ...]
-    spans: tuple[tuple[int, int], ...]
-
-    def __post_init__(self) -> None:
-        lengths = (len(self.tokens), len(self.pieces), len(self.ids), len(self.spans))
-        if len(set(lengths)) != 1:
-            raise DataError(
-                "an axis needs as many tokens as pieces, ids and spans; "
-                "got {} tokens, {} pieces, {} ids, {} spans.".format(*lengths)
-            )
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 @dataclass(frozen=True)
@@ -87,6 +50,21 @@ class AttentionMap:
                 f"map of {self.example_id!r}: wanted weights of {wanted[0]} student × {wanted[1]} teacher targets, "
                 f"got {' × '.join(map(str, self.weights.shape)) or 'a scalar'}."
             )
+
+
+def by_rows(amap: AttentionMap, cells: np.ndarray) -> np.ndarray:
+    """Turn [student, teacher] into [rows, columns] of the map's direction."""
+    return cells if amap.direction == "t2s" else cells.T
+
+
+def row_axis(amap: AttentionMap) -> TokenAxis:
+    """The axis of the positions that the map speaks about: the student's for t2s, the teacher's for s2t."""
+    return amap.student if amap.direction == "t2s" else amap.teacher
+
+
+def column_axis(amap: AttentionMap) -> TokenAxis:
+    """The axis that each row chooses from: the teacher's for t2s, the student's for s2t."""
+    return amap.teacher if amap.direction == "t2s" else amap.student
 
 
 def check_map(amap: AttentionMap, *, tolerance: float = SUM_TOLERANCE) -> None:
@@ -129,12 +107,3 @@ def _check_text(name: str, amap: AttentionMap) -> None:
         for index, (start, end) in enumerate(axis.spans):
             if not 0 <= start <= end <= n_bytes:
                 raise DataError(f"{name}: {side} span {index} is [{start}, {end}); the text has {n_bytes} bytes.")
-
-
-def __getattr__(name: str) -> Any:
-    """Give ``MapStore`` and ``MapStoreWriter`` on demand, since map_store imports this module; also keeps it light."""
-    if name in ("MapStore", "MapStoreWriter"):
-        from probe.maps import store as map_store
-
-        return getattr(map_store, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

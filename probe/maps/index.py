@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from probe.errors import DamagedError
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap
+from probe.text.axis import TokenAxis
 
 _STRINGS = pa.list_(pa.string())
 _IDS = pa.list_(pa.int32())

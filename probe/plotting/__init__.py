@@ -20,11 +20,11 @@ from matplotlib.figure import Figure
 from probe.errors import DataError, UsageError
 from probe.files import atomic_file
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap, by_rows
 from probe.plotting import layers
 from probe.plotting.layout import DPI, Sheet, View, Window, map_title, new_figure
 from probe.scoring.measures import TIE, heaviest_shares
-from probe.scoring.metrics import MapScore, by_rows, gold_cells, score_map
+from probe.scoring.metrics import MapScore, gold_cells, score_map
 
 __all__ = ["attention_heatmap", "difference_heatmap", "figure_bytes", "heatmap_grid", "map_title", "save_figure"]
 

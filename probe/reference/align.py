@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from probe.errors import DataError, NonFiniteError
-from probe.maps.attention_map import SUM_TOLERANCE, AttentionMap, TokenAxis
+from probe.maps.attention_map import SUM_TOLERANCE, AttentionMap
 from probe.maps.store import MapStoreWriter
+from probe.text.axis import TokenAxis
 from probe.text.examples import Example
 from probe.text.one_side import Side
 

@@ -15,8 +15,9 @@ import numpy as np
 
 from probe.errors import UsageError
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap
 from probe.scoring.alignment import chunks
+from probe.text.axis import TokenAxis
 
 Unit = Literal["token", "chunk", "word"]
 UNITS: tuple[str, ...] = get_args(Unit)

@@ -14,7 +14,8 @@ import numpy as np
 
 from probe.errors import DataError, UsageError
 from probe.gold.reading import Gold, Link, check_gold, read_gold, write_gold
-from probe.maps.attention_map import Direction, TokenAxis
+from probe.maps.attention_map import Direction
+from probe.text.axis import TokenAxis
 
 __all__ = [
     "Chunk", "Gold", "Link", "LinkMethod", "check_gold", "chunks", "links_from_map",

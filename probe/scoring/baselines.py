@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from probe.maps.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap, by_rows
 from probe.scoring.alignment import span_links
-from probe.scoring.metrics import LinkCounts, MapScore, by_rows
+from probe.scoring.metrics import LinkCounts, MapScore
 
 PREFIX = "baseline:"
 UNIFORM, DIAGONAL, SPAN_RULE, POSITION_FREE = (

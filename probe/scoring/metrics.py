@@ -6,15 +6,13 @@ positions of an s2t map), *columns* the positions it chooses from. Sums are kept
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from probe.errors import DataError
 from probe.gold.reading import Gold, check_gold
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
 from probe.scoring.alignment import Link, LinkMethod, chunks, links_from_map
 from probe.scoring.measures import (
     TIE,
@@ -204,29 +202,6 @@ class MapMetric:
 def score_map(amap: AttentionMap, gold: Gold | None = None) -> MapScore:
     """Score one map with the default parameters (see :class:`MapMetric`)."""
     return MapMetric().score(amap, gold)
-
-
-def gold_hash(golds: Iterable[Gold]) -> str:
-    """Eight hexadecimal digits that change when a link, an id or a tokenizer of the gold changes; order does not."""
-    lines = sorted(
-        repr((g.id, g.student_tokenizer, g.teacher_tokenizer, sorted(g.sure), sorted(g.possible))) for g in golds
-    )
-    return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:8]
-
-
-def by_rows(amap: AttentionMap, cells: np.ndarray) -> np.ndarray:
-    """Turn [student, teacher] into [rows, columns] of the map's direction."""
-    return cells if amap.direction == "t2s" else cells.T
-
-
-def row_axis(amap: AttentionMap) -> TokenAxis:
-    """The axis of the positions that the map speaks about: the student's for t2s, the teacher's for s2t."""
-    return amap.student if amap.direction == "t2s" else amap.teacher
-
-
-def column_axis(amap: AttentionMap) -> TokenAxis:
-    """The axis that each row chooses from: the teacher's for t2s, the student's for s2t."""
-    return amap.teacher if amap.direction == "t2s" else amap.student
 
 
 def gold_cells(amap: AttentionMap, gold: Gold | None) -> tuple[np.ndarray, np.ndarray]:

@@ -1,27 +1,22 @@
-"""``python -m probe score``: stored maps and gold in, scores beside their baselines out."""
+"""The report on stored maps: maps and gold in, scores beside their baselines out, as frames and CSV files."""
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
 
 import pandas as pd
 
-from probe import cli
 from probe.errors import DataError, UsageError
 from probe.files import MANIFEST, sha256_of
-from probe.gold.reading import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, check_gold, gold_hash
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring import baselines, runs, statistics
-from probe.scoring.alignment import LinkMethod
 from probe.scoring.extractions import WAYS, extractions
-from probe.scoring.metrics import MapMetric, gold_hash
-from probe.scoring.report_text import report_lines, report_values
+from probe.scoring.metrics import MapMetric
 from probe.scoring.tables import (
     SCHEMA_VERSION,
     Described,
@@ -34,9 +29,12 @@ from probe.scoring.tables import (
 )
 from probe.version import __version__
 
-EXAMPLES = """
-  python -m probe score out/maps --gold analysis/gold/gold.jsonl
-  python -m probe score out/maps --gold gold.jsonl --out report --links mutual"""
+Watched = Callable[[Sequence[str]], Iterable[str]]
+
+
+def unwatched(ids: Sequence[str]) -> Iterable[str]:
+    """Progress that nobody watches."""
+    return ids
 
 
 @dataclass(frozen=True)
@@ -60,14 +58,17 @@ def build_report(
     *,
     resamples: int = statistics.RESAMPLES,
     seed: int = 0,
+    watched: Watched = unwatched,
 ) -> Report:
     """Score every stored map that has gold, beside the baselines of the same examples.
+
+    ``watched`` is given the ids of each store's maps, and passes them on as they are scored: it may count them.
 
     Raises:
         DataError: no map has gold, or gold is for other tokens. UsageError: two stores hold maps of one name.
     """
     _refuse_same_names(stores)
-    maps = list(score_stores(stores, golds, metric or MapMetric()))
+    maps = list(score_stores(stores, golds, metric or MapMetric(), watched))
     tokens, examples = tokens_frame(maps), examples_frame(maps)
     parts = runs.split_runs(tokens, examples)
     stored = [part for part in parts if not part.checkpoint.startswith(baselines.PREFIX)]
@@ -83,16 +84,16 @@ def build_report(
     )
 
 
-def score_stores(stores: Sequence[MapStore], golds: Mapping[str, Gold], metric: MapMetric) -> Iterator[Scored]:
+def score_stores(
+    stores: Sequence[MapStore], golds: Mapping[str, Gold], metric: MapMetric, watched: Watched = unwatched
+) -> Iterator[Scored]:
     """Score the maps of all stores, then the baselines, each once per example and direction."""
     digest, rows_left = gold_hash(golds.values()), Counter[str]()
     known: dict[tuple[str, str], Described] = {}
     plain: list[Scored] = []
     for store in stores:
         prints, maps_hash = (store.student_fingerprint, store.teacher_fingerprint), _store_hash(store)
-        for row, example_id in enumerate(
-            cli.progress(store.index["example_id"], total=len(store), label="scored maps")
-        ):
+        for row, example_id in enumerate(watched(list(store.index["example_id"]))):
             if example_id not in golds:
                 rows_left[example_id] += 1
                 continue
@@ -208,48 +209,3 @@ def write_report(report: Report, out: Path) -> list[Path]:
             write_csv(frame, out / f"{name}.csv")
             written.append(out / f"{name}.csv")
     return written
-
-
-def add_report_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that ``probe score`` and ``analysis.alignment_report`` share."""
-    parser.add_argument(
-        "--gold", required=True, type=Path, help="gold alignments (.jsonl, .pharaoh, .talp, .naacl, .wpt)"
-    )
-    parser.add_argument(
-        "--links", default="argmax", choices=get_args(LinkMethod), help="how links are taken from a map"
-    )
-    parser.add_argument("--threshold", default=0.1, type=float, help="for threshold and both-directions (default 0.1)")
-    parser.add_argument("--resamples", default=statistics.RESAMPLES, type=cli.positive, help="bootstrap resamples")
-    parser.add_argument("--seed", default=0, type=int, help="of the resampling (default 0)")
-    cli.add_common(parser, json_report=True)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``probe score``."""
-    cli.dress(parser, "Score stored maps against gold alignments, beside the baselines.", EXAMPLES)
-    parser.add_argument("maps", metavar="MAPS", type=Path, help="a map store, written by probe extract")
-    parser.add_argument("--out", type=Path, help="write the CSV files there too")
-    add_report_arguments(parser)
-
-
-def run(args: argparse.Namespace) -> int:
-    """``probe score MAPS --gold GOLD [--out DIR] [--json]``."""
-    return report_on([args.maps], args)
-
-
-def report_on(
-    paths: Sequence[Path], args: argparse.Namespace, *, draw: Callable[[Report, Path], list[Path]] | None = None
-) -> int:
-    """Read, score, write (with ``args.out``) and print; ``draw`` writes more files there and returns their paths."""
-    if not 0 <= args.threshold < 1:
-        raise UsageError(f"--threshold must be in [0, 1), got {args.threshold}.")
-    if args.seed < 0:
-        raise UsageError(f"--seed must not be negative, got {args.seed}.")
-    golds = read_gold(args.gold)
-    stores = [MapStore.open(path) for path in paths]
-    metric = MapMetric(links=args.links, threshold=args.threshold)
-    report = build_report(stores, golds, metric, resamples=args.resamples, seed=args.seed)
-    written = write_report(report, args.out) if args.out else []
-    written += draw(report, args.out) if args.out and draw else []
-    cli.report(report_values(report, written), report_lines(report, written), as_json=args.json)
-    return 0

@@ -18,10 +18,11 @@ import pandas as pd
 
 from probe.files import atomic_file
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap, column_axis, row_axis
 from probe.scoring.alignment import chunks
 from probe.scoring.extractions import Extraction
-from probe.scoring.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore, column_axis, row_axis
+from probe.scoring.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore
+from probe.text.axis import TokenAxis
 
 SCHEMA_VERSION = 1  # rises when a column goes or changes its meaning; a new column or file leaves it
 LINK_SCORES = ("precision", "recall", "f1", "aer")

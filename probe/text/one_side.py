@@ -13,7 +13,7 @@ from typing import Any
 from tokenizers import Encoding, Tokenizer
 
 from probe.errors import DamagedError
-from probe.maps.attention_map import TokenAxis
+from probe.text.axis import TokenAxis
 from probe.text.display import vocabulary_displays
 from probe.text.spans import (
     Span,

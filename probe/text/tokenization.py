@@ -19,6 +19,7 @@ from probe.text.spans import Span, byte_offsets
 __all__ = ["PairTokenizer", "PairedTokens", "TokenizedSide", "tokenizer_fingerprint"]
 
 TEXTS_A_TASK = 16  # a few milliseconds of a thread's work
+MAX_LENGTH = 512  # tokens a side where a command is not told otherwise, as in the published training
 SHORTEST = 8  # smallest max_length: a begin token, some prompt, and one character of four byte tokens
 
 

@@ -20,7 +20,9 @@ from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of
 from probe.gold.reading import Gold, write_gold
-from probe.maps.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore, MapStoreWriter
+from probe.text.axis import TokenAxis
 
 AXIS = TokenAxis(("a", "b", "‹eos›"), ("a", "b", "</s>"), (1, 2, 0), ((0, 1), (1, 2), (2, 2)))
 WEIGHTS = np.array([[0.8, 0.1, 0.1], [0.5, 0.3, 0.2], [0.1, 0.1, 0.8]], np.float32)

@@ -13,9 +13,9 @@ from analysis import failures
 from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
 from probe.gold.reading import read_gold, write_gold
-from probe.maps.attention_map import TokenAxis
 from probe.maps.store import MapStore
 from probe.scoring.metrics import score_map
+from probe.text.axis import TokenAxis
 from tests.support.aligned import axis, make_gold, make_map
 from tests.support.app_maps import example_texts, make_store
 

@@ -19,7 +19,7 @@ from analysis.heatmaps.pictures import differences, grids, scaled, single_maps, 
 from probe import cli, plotting
 from probe.errors import UsageError
 from probe.gold.reading import write_gold
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from probe.plotting.layout import tiles
 from tests.support import ROOT
 from tests.support.aligned import axis, make_gold, make_map

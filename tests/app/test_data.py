@@ -18,7 +18,8 @@ from app.data.listing import Filters
 from app.data.view import Pin, Shown
 from app.draw import text as draw_text
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, MapStore
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from tests.support import app_maps
 from tests.support.app_pages import make_files
 

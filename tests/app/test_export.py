@@ -18,7 +18,7 @@ from app.server import export_job, export_worker
 from app.server.export_job import ExportJob
 from app.server.export_worker import Job, job_text
 from probe import cli
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from tests.support.app_pages import make_files, marked, open_page, shown
 
 

@@ -1,7 +1,7 @@
 """`python -m tests.bench` (`make bench`): speed and memory, one table of ratios, targets and how they were measured.
 
 The other side of the ratios is `tests/support/reference.py`, the equations written densely over padded batches as the
-public code does. Each measurement runs in processes of its own, one after the other; about ten minutes on two idle cores.
+public code does. Each measurement runs in processes of its own, one after the other; ten minutes on two idle cores.
 """
 
 from __future__ import annotations

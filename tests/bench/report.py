@@ -50,7 +50,7 @@ def interval_seconds(maps: int) -> dict[str, float]:
     """Seconds of a report's row for a checkpoint with ``maps`` maps: eight scored ones, under many names."""
     from dataclasses import replace
 
-    from probe.maps.attention_map import MapStore
+    from probe.maps.store import MapStore
     from probe.scoring.metrics import MapMetric
     from probe.scoring.report import score_stores
     from probe.scoring.runs import runs_frame, split_runs

@@ -49,7 +49,7 @@ def bytes_as_lists(maps: str) -> dict[str, int]:
     """What the maps of a float32 store take as JSON lines of the same fields and their weights."""
     from dataclasses import asdict
 
-    from probe.maps.attention_map import MapStore
+    from probe.maps.store import MapStore
 
     store = MapStore.open(maps)
     lines = (json.dumps({**asdict(amap), "weights": amap.weights.tolist()}, ensure_ascii=False) for amap in store)
@@ -60,7 +60,7 @@ def read_each(maps: str, opens: int = 3) -> dict[str, float]:
     """Milliseconds of reading each map, in a scattered order, the fastest of ``opens`` freshly opened stores."""
     import numpy as np
 
-    from probe.maps.attention_map import MapStore
+    from probe.maps.store import MapStore
 
     times = []
     for _ in range(opens):
@@ -85,7 +85,7 @@ def scoring(quick: bool) -> Iterator[Row]:
 
 def score_each(count: int) -> dict[str, float]:
     """Seconds to score ``count`` maps; eight different ones, again and again."""
-    from probe.maps.attention_map import MapStore
+    from probe.maps.store import MapStore
     from probe.scoring.metrics import score_map
 
     with tempfile.TemporaryDirectory() as folder:

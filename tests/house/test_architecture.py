@@ -1,4 +1,4 @@
-"""The table of rooms holds: arrows go down, no circles, owners of heavy libraries, the weight of imports, length of files."""
+"""The table of rooms holds: arrows go down, no circles, owners of libraries, the weight of imports, length of files."""
 
 from __future__ import annotations
 
@@ -108,7 +108,8 @@ def test_one_owner_for_each_library(library: str, owner: str) -> None:
 
 def test_no_library_room_takes_parsed_arguments_or_imports_a_command() -> None:
     for name in modules():
-        if room_of(name).startswith("probe/") and room_of(name) not in ("probe/commands", "probe/cli", "probe/__main__"):
+        room = room_of(name)
+        if room.startswith("probe/") and room not in ("probe/commands", "probe/cli", "probe/__main__"):
             words = {node.attr for node in ast.walk(tree_of(name)) if isinstance(node, ast.Attribute)}
             assert "Namespace" not in words, f"{name} takes an argparse.Namespace"
             assert not {one for one in imports(name) if one.startswith(("probe.commands", "probe.cli"))}, name
@@ -120,7 +121,10 @@ def test_what_works_from_stored_maps_never_reaches_torch(name: str) -> None:
     assert not top(reached(name, lazy=True)) & {"torch", "transformers"}
 
 
-@pytest.mark.parametrize("name", [*of_room("commands", "files", "errors", "cli", "version", "journal"), "probe.__main__"])
+LIGHT = of_room("commands", "files", "errors", "cli", "version", "journal", "__main__")
+
+
+@pytest.mark.parametrize("name", LIGHT)
 def test_starting_a_command_loads_no_torch(name: str) -> None:
     """Commands load it in the function that needs it."""
     assert not top(reached(name, lazy=False)) & {"torch", "transformers"}

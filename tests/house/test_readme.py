@@ -12,7 +12,7 @@ import pytest
 
 from app.server.arguments import arguments
 from probe.gold.reading import read_gold
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from probe.scoring.metrics import score_map
 from tests.house.readme_tree import tree
 from tests.support import ROOT

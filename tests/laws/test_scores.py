@@ -13,11 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from probe.errors import DataError, NonFiniteError
-from probe.gold.reading import Gold
+from probe.gold.reading import Gold, gold_hash
 from probe.maps.attention_map import AttentionMap, check_map
 from probe.scoring import baselines
 from probe.scoring.alignment import span_links
-from probe.scoring.metrics import MapScore, gold_hash, position_scores, score_map
+from probe.scoring.metrics import MapScore, position_scores, score_map
 from probe.scoring.runs import Run
 from probe.scoring.statistics import ratio
 from probe.scoring.ties import best_position_free, pair_classes, tied_rows

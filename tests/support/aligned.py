@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, Direction, TokenAxis
+from probe.maps.attention_map import AttentionMap, Direction
 from probe.scoring.alignment import span_gold
+from probe.text.axis import TokenAxis
 
 FINGERPRINTS = ("5" * 16, "7" * 16)
 

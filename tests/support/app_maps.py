@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from probe.maps.attention_map import AttentionMap, MapStoreWriter, TokenAxis
+from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStoreWriter
 from probe.scoring.alignment import Gold
+from probe.text.axis import TokenAxis
 
 FINGERPRINTS = {"student_tokenizer": "s" * 16, "teacher_tokenizer": "t" * 16}
 CHECKPOINTS = ("dskd-cma", "dskd-cma-ga")

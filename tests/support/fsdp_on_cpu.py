@@ -1,4 +1,4 @@
-"""`torchrun … tests/support/fsdp_on_cpu.py ARGUMENTS`: `probe` with FSDP on CPUs; accelerate offers it for GPUs alone."""
+"""`torchrun … tests/support/fsdp_on_cpu.py ARGUMENTS`: `probe` with FSDP on CPUs; accelerate has it for GPUs."""
 
 from __future__ import annotations
 

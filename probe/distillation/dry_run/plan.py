@@ -1,8 +1,7 @@
-"""`probe train RECIPE --dry-run`: a recipe resolved, its memory and time, and two steps of it on tiny models."""
+"""A dry run: a recipe resolved, its memory and time, and two steps of it on tiny models."""
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import math
 import time
@@ -12,7 +11,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from probe import cli
 from probe.distillation.config import TrainConfig
 from probe.distillation.dry_run import estimates
 from probe.distillation.dry_run.architectures import Architecture, architecture, find_config, meta_model, student_config
@@ -24,7 +22,7 @@ from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.packed_teacher import is_packed
 from probe.distillation.steps import AUTOCAST
-from probe.errors import ProbeError, UsageError
+from probe.errors import UsageError
 from probe.models.attention import CrossModelAttention, SpaceProjectors
 from probe.models.methods import METHODS
 
@@ -65,24 +63,6 @@ class DryRun:
     work: Work
     rates: Rates
     tiny: TinyRun
-
-
-def run(args: argparse.Namespace, config: TrainConfig) -> None:
-    """``probe train RECIPE --dry-run``: print all of it; raises ProbeError if the tiny run leaves a parameter alone."""
-    from transformers.utils.logging import disable_progress_bar
-
-    from probe.distillation.dry_run.report import as_values, lines
-
-    disable_progress_bar()
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    found = dry_run(config, args.flops)
-    cli.report(as_values(found), lines(found), as_json=args.json)
-    if not found.tiny.well:
-        raise ProbeError(
-            f"two steps on tiny models: of {found.tiny.tensors} trained tensors {found.tiny.with_gradient} had a "
-            f"gradient and {found.tiny.moved} moved; wanted all. The recipe trains less than it says."
-        )
 
 
 def dry_run(config: TrainConfig, flops: float | None = None) -> DryRun:

@@ -1,7 +1,7 @@
 """Bad input through the real commands: one clear message, the documented exit code, nothing half written.
 
-The table is in tests/support/bad_input.py; here are its runner, the cases that need a process or a disk of their own, and
-the odd inputs that must work.
+The table is in tests/support/bad_input.py; here are its runner, the cases that need a process or a disk of their own,
+and the odd inputs that must work.
 """
 
 from __future__ import annotations

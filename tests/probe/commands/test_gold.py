@@ -17,9 +17,10 @@ from transformers import PreTrainedTokenizerFast
 
 from probe.__main__ import main
 from probe.gold.reading import Gold, read_gold, write_gold
-from probe.gold.sources import from_store, load_pair
+from probe.gold.sources import from_store
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStoreWriter
+from probe.models.pairs import load_pair
 from probe.scoring.alignment import span_gold
 from probe.text.examples import read_examples
 from tests.house.test_architecture import reached, top

@@ -12,7 +12,7 @@ import torch
 from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import batch_order, side_batch, training_examples
 from probe.errors import DataError
-from probe.maps.attention_map import TokenAxis
+from probe.text.axis import TokenAxis
 from probe.text.one_side import TokenizedSide
 from tests.support import tiny
 

@@ -20,7 +20,7 @@ from probe.distillation.probe_curve import ProbeSet
 from probe.distillation.setup import prepare
 from probe.errors import DataError, UsageError
 from probe.extraction.extractor import extract_maps
-from probe.maps.attention_map import MapStore
+from probe.maps.store import MapStore
 from probe.models.checkpoint import load_checkpoint
 from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import score_map

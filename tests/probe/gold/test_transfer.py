@@ -16,7 +16,7 @@ from probe.gold.places import Begin, Place, correspond, places
 from probe.gold.reading import Gold, read_gold
 from probe.gold.sources import TextTokens, TokenSource, from_tokenizers
 from probe.gold.transfer import CUT, EMPTY, UNCOVERED, Moved, beginning_of, move_links
-from probe.maps.attention_map import TokenAxis
+from probe.text.axis import TokenAxis
 from probe.text.tokenization import PairTokenizer
 from tests.support.tokenizers_zoo import BY_NAME
 

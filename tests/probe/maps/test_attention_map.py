@@ -18,7 +18,9 @@ from safetensors.numpy import load_file
 from probe.errors import DamagedError, DataError, DiskError, NonFiniteError, UnsafeError, UsageError
 from probe.files import write_manifest
 from probe.maps import store as map_store
-from probe.maps.attention_map import AttentionMap, MapStore, MapStoreWriter, TokenAxis, check_map
+from probe.maps.attention_map import AttentionMap, check_map
+from probe.maps.store import MapStore, MapStoreWriter
+from probe.text.axis import TokenAxis
 
 PROVENANCE = {"student_tokenizer": "5" * 16, "teacher_tokenizer": "7" * 16, "command": "probe extract"}
 

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 
 from probe.errors import DataError, UsageError
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap
 from probe.plotting import attention_heatmap, difference_heatmap, map_title, outcomes, save_figure
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable, width, wrap
 from probe.plotting.layout import View
 from probe.scoring.alignment import span_gold
+from probe.text.axis import TokenAxis
 from tests.support import ROOT
 
 STUDENT = TokenAxis(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from probe.errors import DataError
-from probe.gold.reading import Gold
+from probe.gold.reading import Gold, gold_hash
 from probe.scoring import baselines
 from probe.scoring.measures import (
     average_precision,
@@ -21,7 +21,7 @@ from probe.scoring.measures import (
     row_entropy,
     signed_distance,
 )
-from probe.scoring.metrics import LinkCounts, MapMetric, gold_hash, link_counts, score_map
+from probe.scoring.metrics import LinkCounts, MapMetric, link_counts, score_map
 from probe.scoring.ties import best_position_free, pair_classes, tied_rows
 from tests.support.aligned import axis, make_gold, make_map
 
