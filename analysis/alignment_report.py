@@ -9,9 +9,10 @@ from pathlib import Path
 
 from analysis.report.key_query import KeyQuery, folder_of, read_key_query
 from probe import cli
+from probe.commands.score import add_report_arguments, report_on
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
-from probe.scoring import report as scoring
+from probe.scoring.report import Report
 
 EXAMPLES = """
   python -m analysis.alignment_report out/demo/maps --gold analysis/gold/gold.jsonl --out out/demo/report
@@ -35,20 +36,20 @@ def build_parser() -> argparse.ArgumentParser:
         "--key-query", type=Path, metavar="DIR",
         help="for report.html: what analysis.key_query wrote (default: key_query/ beside the maps, if it is there)",
     )  # fmt: skip
-    scoring.add_report_arguments(parser)
+    add_report_arguments(parser)
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Score, write, draw, print."""
     if args.no_figures:
-        return scoring.report_on(args.maps, args)
+        return report_on(args.maps, args)
     folder = folder_of(args.key_query, args.maps)
     found = read_key_query(folder) if folder else None  # before the scoring, which takes longer
-    return scoring.report_on(args.maps, args, draw=functools.partial(draw, args=args, key_query=found))
+    return report_on(args.maps, args, draw=functools.partial(draw, args=args, key_query=found))
 
 
-def draw(report: scoring.Report, out: Path, *, args: argparse.Namespace, key_query: KeyQuery | None) -> list[Path]:
+def draw(report: Report, out: Path, *, args: argparse.Namespace, key_query: KeyQuery | None) -> list[Path]:
     """Write ``breakdowns-<direction>.png`` of top-1 accuracy for each direction that has maps, and ``report.html``."""
     from analysis.report.page import write_html  # here, so that --help and --no-figures do without matplotlib
     from probe.plotting import save_figure

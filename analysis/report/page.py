@@ -78,7 +78,7 @@ def _template() -> Template:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, finalize=visible, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("report.html.j2")
+    return environment.get_template("page.html.j2")
 
 
 def visible(value: Any) -> Any:

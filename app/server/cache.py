@@ -23,7 +23,6 @@ from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
 from probe.gold import reading as gold
 from probe.gold.reading import Gold, gold_hash
-from probe.maps import attention_map
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring.metrics import MapMetric
@@ -42,7 +41,7 @@ def open_source(maps: Path, gold_path: Path | None) -> Source:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _store(path: str, digest: str) -> MapStore:
-    return attention_map.MapStore.open(path)
+    return MapStore.open(path)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -195,7 +196,7 @@ def _read_overrides(overrides: list[str]) -> dict[str, Any]:
     return values
 
 
-def _build(values: dict[str, Any], place: str) -> TrainConfig:
+def _build(values: Mapping[Any, Any], place: str) -> TrainConfig:
     hints = get_type_hints(TrainConfig)
     required = [f.name for f in dataclasses.fields(TrainConfig) if f.default is dataclasses.MISSING]
     if unknown := sorted(set(map(str, values)) - set(hints)):

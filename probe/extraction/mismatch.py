@@ -14,9 +14,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 Cloud = Float[Tensor, "position d_key"]
+Queries = Float[Tensor, "student d_key"]
+Keys = Float[Tensor, "teacher d_key"]
 
 
-def subsample(cloud: Cloud, most: int, seed: int) -> Cloud:
+def subsample(cloud: Cloud, most: int, seed: int) -> Float[Tensor, "kept d_key"]:
     """At most ``most`` positions, drawn without replacement by ``seed``; all of a smaller cloud, in order."""
     if len(cloud) <= most:
         return cloud
@@ -33,7 +35,7 @@ class Distances:
     within_keys: Float[Tensor, "teacher teacher"]
 
     @classmethod
-    def of(cls, queries: Cloud, keys: Cloud) -> Distances:
+    def of(cls, queries: Queries, keys: Keys) -> Distances:
         """All three matrices; no position may be missing on either side."""
         if not len(queries) or not len(keys):
             raise ValueError(f"wanted at least one position of each side, got {len(queries)} and {len(keys)}")
@@ -71,7 +73,7 @@ def median_distance(distances: Distances) -> float:
     return float(torch.cat([*upper, distances.across.flatten()]).median())
 
 
-def sliced_wasserstein(queries: Cloud, keys: Cloud, *, directions: int = 256, seed: int = 0) -> float:
+def sliced_wasserstein(queries: Queries, keys: Keys, *, directions: int = 256, seed: int = 0) -> float:
     """Sliced Wasserstein-2 distance (Bonneel et al. 2015): root mean square over random directions of the W2 distance
     of the projected clouds, by quantiles. A shift by v gives ‖v‖ / √d_key in expectation.
     """
@@ -88,7 +90,7 @@ def sliced_wasserstein(queries: Cloud, keys: Cloud, *, directions: int = 256, se
     return math.sqrt(float(squares.mean()))
 
 
-def frechet_distance(queries: Cloud, keys: Cloud) -> float:
+def frechet_distance(queries: Queries, keys: Keys) -> float:
     """W2 distance of the Gaussians with both clouds' means and covariances (divided by n; FID is its square):
 
     d² = ‖μ_q − μ_k‖² + tr(Σ_q + Σ_k − 2 (Σ_q^½ Σ_k Σ_q^½)^½)
@@ -107,7 +109,7 @@ def _moments(cloud: Tensor) -> tuple[Tensor, Tensor]:
     return mean, centred.T @ centred / len(cloud)
 
 
-def mean_cosine(queries: Cloud, keys: Cloud) -> float:
+def mean_cosine(queries: Queries, keys: Keys) -> float:
     """Mean cosine over all pairs of a query and a key, from −1 to 1; a vector of norm 0 counts as 0."""
     q, k = (torch.nn.functional.normalize(cloud.detach().double(), dim=1).mean(dim=0) for cloud in (queries, keys))
     return float(q @ k)
@@ -134,7 +136,7 @@ class Mismatch:
     positions: int
 
 
-def mismatch(queries: Cloud, keys: Cloud, *, seed: int = 0, most: int = 1000) -> Mismatch:
+def mismatch(queries: Queries, keys: Keys, *, seed: int = 0, most: int = 1000) -> Mismatch:
     """All measures; those that compare every pair look at ``most`` positions of each side, drawn by ``seed``."""
     q, k = (subsample(cloud, most, seed) for cloud in (queries, keys))
     distances = Distances.of(q, k)

@@ -23,7 +23,6 @@ from probe.maps.store import MapStoreWriter
 from probe.models.pairs import load_pair
 from probe.scoring.alignment import span_gold
 from probe.text.examples import read_examples
-from tests.house.test_architecture import reached, top
 from tests.support import ROOT
 from tests.support.tokenizers_zoo import BY_NAME
 
@@ -336,14 +335,6 @@ def test_every_subcommand_has_help_with_an_example(name, capsys):
     out = capsys.readouterr().out
     assert f"usage: python -m probe gold {name}" in out and "exit codes: 0 ok" in out and "--json" in out
     assert f"  python -m probe gold {name} " in out.split("examples:")[1]
-
-
-def test_no_module_of_gold_imports_torch():
-    """Tokenizers are loaded in the function that needs them; converting and comparing never do."""
-    names = [path.stem for path in (ROOT / "probe").glob("gold*.py")] + ["adjudication", "agreement", "token_places"]
-    assert len(names) >= 14
-    for name in names:
-        assert not top(reached(f"probe.{name}", lazy=False)) & {"torch", "transformers"}, name
 
 
 def test_converting_loads_no_torch(room):

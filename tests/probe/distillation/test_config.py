@@ -15,7 +15,7 @@ from probe.distillation.config import DIVERGENCES, TrainConfig, read_recipe
 from probe.errors import UsageError
 from tests.support import ROOT
 
-MINIMAL: dict[str, Any] = {"name": "run", "method": "sft", "student": "new", "data": ["a.jsonl"]}
+MINIMAL: dict[str, Any] = {"name": "run", "method": "sft", "student": "new", "data": ("a.jsonl",)}
 
 REFUSED: tuple[tuple[str, object], ...] = (
     ("method", "dskd-cmb"),
@@ -78,7 +78,7 @@ REFUSED: tuple[tuple[str, object], ...] = (
 @pytest.mark.parametrize(("field", "value"), REFUSED, ids=[f"{field}={value}" for field, value in REFUSED])
 def test_every_check_names_the_field_and_the_value(field: str, value: object) -> None:
     with pytest.raises(UsageError) as caught:
-        TrainConfig(**{**MINIMAL, "data": ("a.jsonl",), field: value})
+        TrainConfig(**{**MINIMAL, field: value})
     assert str(caught.value).startswith(f"{field}: wanted ")
     assert str(caught.value).endswith(f"found {value!r}.")
 

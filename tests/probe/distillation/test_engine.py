@@ -144,7 +144,7 @@ def test_two_processes_end_where_one_does(room: Room, tmp_path: Path, program: l
 def test_a_run_of_one_process_goes_on_in_two(room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The saved state knows no processes: here FSDP spreads what one process saved."""
     trainer.train(config(room), tmp_path / "whole")
-    real = trainer.train_step
+    real = Engine.train_step
 
     def stops(run: Engine, pairs: Any, step: int) -> Any:
         if step == 41:
@@ -152,7 +152,7 @@ def test_a_run_of_one_process_goes_on_in_two(room: Room, tmp_path: Path, monkeyp
         return real(run, pairs, step)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer, "train_step", stops)
+        patch.setattr(Engine, "train_step", stops)
         trainer.train(config(room), tmp_path / "run")
     launch(room, tmp_path / "run", ["tests/support/fsdp_on_cpu.py"], "--resume")
     assert furthest(tmp_path / "whole", tmp_path / "run") < 1e-6
@@ -189,9 +189,9 @@ def test_a_merged_student_is_the_one_that_was_measured(room: Room, tmp_path: Pat
 def test_a_lora_run_resumes_bit_for_bit(room: Room, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(room, lora_rank=2, lora_dropout=0.3, steps=6, save_every=2)
     trainer.train(settings, tmp_path / "whole")
-    real = trainer.train_step
+    real = Engine.train_step
     with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
-        patch.setattr(trainer, "train_step", lambda run, pairs, step: real(run, pairs, step if step < 5 else 1 // 0))
+        patch.setattr(Engine, "train_step", lambda run, pairs, step: real(run, pairs, step if step < 5 else 1 // 0))
         trainer.train(settings, tmp_path / "run")
     trainer.train(settings, tmp_path / "run", resume=True)
     assert furthest(tmp_path / "whole", tmp_path / "run") == 0

@@ -12,6 +12,7 @@ import torch
 from probe.__main__ import main
 from probe.distillation import trainer
 from probe.distillation.config import TrainConfig, read_recipe
+from probe.distillation.engine import Engine
 from probe.distillation.objectives import OBJECTIVES
 from probe.distillation.optimisation import parameter_groups
 from probe.distillation.setup import Setup, prepare
@@ -137,7 +138,7 @@ def test_resuming_goes_on_bit_for_bit(
 ) -> None:
     settings = config(room, method, steps=4, save_every=2, **values)
     whole = train(settings, tmp_path / "whole")["curve"]
-    step, calls = trainer.train_step, 0
+    step, calls = Engine.train_step, 0
 
     def interrupted(*args: Any) -> Any:
         nonlocal calls
@@ -147,7 +148,7 @@ def test_resuming_goes_on_bit_for_bit(
         return step(*args)
 
     with monkeypatch.context() as patch:
-        patch.setattr(trainer, "train_step", interrupted)
+        patch.setattr(Engine, "train_step", interrupted)
         with pytest.raises(KeyboardInterrupt):
             train(settings, tmp_path / "out")
     assert train(settings, tmp_path / "out", resume=True)["curve"][2:] == whole[2:]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from probe.commands.verify import verify
 from probe.distillation import probe_curve, trainer, watch
 from probe.distillation.config import TrainConfig
+from probe.distillation.engine import Engine
 from probe.distillation.events import add_event, read_events, rewind_events
 from probe.distillation.probe_curve import ProbeSet
 from probe.distillation.setup import prepare
@@ -108,19 +109,19 @@ def test_the_last_row_is_what_scoring_the_checkpoint_gives(room) -> None:
 @pytest.mark.parametrize("fatal", [1, 3, 4, 5])
 def test_a_killed_run_ends_with_the_same_curve_maps_and_weights(room, tmp_path, monkeypatch, fatal) -> None:
     """The kill comes in step ``fatal`` (from 0): before the first save, at once after it, and after two probes."""
-    honest = trainer.train_step
+    honest = Engine.train_step
 
     def step_or_die(*args: Any) -> Any:
         if args[-1] == fatal:
             raise Killed
         return honest(*args)
 
-    monkeypatch.setattr(trainer, "train_step", step_or_die)
+    monkeypatch.setattr(Engine, "train_step", step_or_die)
     with pytest.raises(Killed):
         trainer.train(config(room), tmp_path / "run")
     with open(tmp_path / "run.training/events.jsonl", "a") as handle:
         handle.write('{"event": "log", "st')  # as a kill in the middle of a line leaves it
-    monkeypatch.setattr(trainer, "train_step", honest)
+    monkeypatch.setattr(Engine, "train_step", honest)
     trainer.train(config(room), tmp_path / "run", resume=True)
     for name in ("probe_curve.csv", "probe_maps/index.parquet", "probe_maps/maps-00000.safetensors"):
         assert (tmp_path / "run" / name).read_bytes() == (room / "whole" / name).read_bytes(), name

@@ -20,7 +20,7 @@ from probe.distillation.engine import Engine
 from probe.distillation.engine import start as start_processes
 from probe.distillation.setup import Setup, prepare
 from probe.distillation.steps import step_loss
-from probe.distillation.trainer import train, train_step
+from probe.distillation.trainer import train
 from probe.errors import DamagedError, DiskError, NonFiniteError, UsageError
 from probe.models.checkpoint import load_checkpoint
 from tests.support import tiny
@@ -181,17 +181,17 @@ def test_an_interrupted_and_resumed_run_ends_like_an_unbroken_one(
     else:
         settings = config(room, "dskd-cma-ga", steps=8, save_every=3)
     whole = train(settings, tmp_path / "whole")
-    real = trainer.train_step
+    real = Engine.train_step
 
     def interrupted(engine: Engine, pairs: Any, step: int) -> Any:
         if step == 7:
             raise KeyboardInterrupt
         return real(engine, pairs, step)
 
-    monkeypatch.setattr(trainer, "train_step", interrupted)
+    monkeypatch.setattr(Engine, "train_step", interrupted)
     with pytest.raises(KeyboardInterrupt):
         train(settings, tmp_path / "broken")
-    monkeypatch.setattr(trainer, "train_step", real)
+    monkeypatch.setattr(Engine, "train_step", real)
     assert not (tmp_path / "broken").exists()
     kept = sorted(path.name for path in (tmp_path / "broken.training").iterdir())
     assert kept == ["state-0000006.safetensors", "state.json"]
@@ -206,7 +206,7 @@ def test_an_interrupted_and_resumed_run_ends_like_an_unbroken_one(
 def begin(room: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **values: Any) -> TrainConfig:
     """Leave an unfinished run at ``out``."""
     settings = config(room, steps=4, save_every=2, **values)
-    real = trainer.train_step
+    real = Engine.train_step
 
     def stops(engine: Engine, pairs: Any, step: int) -> Any:
         if step == 2:
@@ -214,7 +214,7 @@ def begin(room: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **values: Any)
         return real(engine, pairs, step)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(trainer, "train_step", stops)
+        patch.setattr(Engine, "train_step", stops)
         train(settings, out)
     return settings
 
@@ -305,7 +305,7 @@ def test_nan_in_a_student_stops_with_exit_code_5(
 def test_nan_on_the_way_names_the_step_and_the_tensor(
     room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    real = trainer.train_step
+    real = Engine.train_step
 
     def planted(engine: Engine, pairs: Any, step: int) -> Any:
         attention = engine.setup.trained.attention
@@ -316,7 +316,7 @@ def test_nan_on_the_way_names_the_step_and_the_tensor(
             attention.s2t.bias.register_hook(lambda grad: grad * math.nan)  # type: ignore[union-attr, operator]
         return real(engine, pairs, step)
 
-    monkeypatch.setattr(trainer, "train_step", planted)
+    monkeypatch.setattr(Engine, "train_step", planted)
     names = {"weight": r"step 1: .*t2s_ce = nan", "gradient": r"step 1: the gradient of attention\.s2t\.bias"}
     with pytest.raises(NonFiniteError, match=names[where]):
         train(config(room), tmp_path / "out")
@@ -400,7 +400,7 @@ def test_rates_of_zero_change_nothing(room: Path, tmp_path: Path) -> None:
     settings = config(room, "dskd-cma-ga", **dict.fromkeys(rates, 0.0))
     start = prepare(settings)
     before = {name: p.detach().clone() for name, p in start.trained.named_parameters().items()}
-    train_step(engine_of(start), start.training[:2], 0)
+    engine_of(start).train_step(start.training[:2], 0)
     assert all(torch.equal(before[name], p) for name, p in start.trained.named_parameters().items())
 
 
