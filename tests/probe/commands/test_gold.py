@@ -23,7 +23,7 @@ from probe.maps.store import MapStoreWriter
 from probe.models.pairs import load_pair
 from probe.scoring.alignment import span_gold
 from probe.text.examples import read_examples
-from tests.house.test_architecture import reached, top
+from tests.house.rooms import reached, top
 from tests.support import ROOT
 from tests.support.tokenizers_zoo import BY_NAME
 

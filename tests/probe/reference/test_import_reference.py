@@ -402,7 +402,7 @@ def test_only_the_importer_unpickles() -> None:
 
 
 def test_nobody_but_the_importer_reaches_the_reader_of_pickles() -> None:
-    from tests.house.test_architecture import imports, modules
+    from tests.house.rooms import imports, modules
 
     def users(name: str) -> set[str]:
         return {user for user in modules() if f"probe.{name}" in imports(user)}
