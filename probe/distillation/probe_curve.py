@@ -17,12 +17,12 @@ from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_quer
 from probe.distillation.setup import Setup
 from probe.extraction.embedding_maps import MapSource, maps_of_pairs
 from probe.extraction.mismatch import Distances, energy_distance, subsample
-from probe.gold.reading import gold_hash, read_gold
+from probe.gold.reading import Gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.provenance import provenance
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.models.loading import load_tokenizer, resolve_model
-from probe.scoring.alignment import Gold, span_gold
+from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import MapMetric, MapScore
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples

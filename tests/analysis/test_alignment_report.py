@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from probe import __main__ as probe_main
-from probe.gold.reading import read_gold
+from probe.gold.reading import read_gold, write_gold
 from probe.maps.store import MapStore, MapStoreWriter
-from probe.scoring.alignment import write_gold
 from probe.scoring.report import build_report
 from probe.scoring.report_text import report_lines
 from probe.scoring.statistics import bca_interval

@@ -13,8 +13,8 @@ import pytest
 from analysis.report import findings
 from analysis.report import page as html_report
 from analysis.report.page import Part, Picture, Table, extremes, render
+from probe.gold.reading import write_gold
 from probe.maps.store import MapStoreWriter
-from probe.scoring.alignment import write_gold
 from tests.support import browser
 from tests.support.aligned import axis, make_gold, make_map
 from tests.support.payloads import PAYLOADS

@@ -6,8 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from probe.distillation.losses.key_query import reverse
-from probe.distillation.losses.terms import KeyQueryTerm
+from probe.distillation.losses.key_query import KeyQueryTerm, reverse
 from probe.distillation.losses.transport import ConditionalTransport, transport_cost
 from probe.models.attention import Normalisation, batch_key_sigma
 

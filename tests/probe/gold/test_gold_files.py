@@ -15,8 +15,7 @@ from analysis.gold.byte_view import byte_tokens, proposed_links
 from analysis.gold.corrections import apply_corrections, read_corrections
 from analysis.gold.review import render, stretches
 from probe.errors import DataError
-from probe.gold.reading import Gold
-from probe.scoring.alignment import read_gold
+from probe.gold.reading import Gold, read_gold
 from probe.text.display import read_back
 from probe.text.examples import read_examples
 from tests.support.corrections import make_correction, write_corrections
