@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probe.errors import UsageError
-from probe.evaluation.journal import Drawn, Journal, response_key
+from probe.evaluation.journal import Drawn, ResponseJournal, response_key
 from probe.evaluation.options import EvaluationOptions
 from probe.evaluation.rouge import exact_match, metric_signature, rouge_l
 from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame, responses_frame
@@ -75,7 +75,7 @@ def evaluate(
         NonFiniteError: NaN or infinity in a model's logits. DiskError: the journal cannot be written.
     """
     subjects, reference = find_subjects(checkpoints, against)
-    with Journal(out / JOURNAL if out else None) as journal:
+    with ResponseJournal(out / JOURNAL if out else None) as journal:
         parts = [part for one in subjects for part in evaluate_subject(one, data, options, journal, watched)]
     frames = {"evaluation": evaluation_frame(parts, resamples=options.resamples), "responses": responses_frame(parts)}
     if reference is not None:
@@ -145,7 +145,7 @@ def find_subject(name: str) -> Subject:
 
 
 def evaluate_subject(
-    subject: Subject, data: Sequence[DataSet], options: EvaluationOptions, journal: Journal, watched: Watched
+    subject: Subject, data: Sequence[DataSet], options: EvaluationOptions, journal: ResponseJournal, watched: Watched
 ) -> list[Evaluated]:
     """All responses of one model, from the journal or drawn now, with their scores."""
     from probe.distillation.teacher_cache import model_fingerprint
@@ -180,7 +180,7 @@ def _draw(
     side: Side,
     todo: dict[str, tuple[Example, int]],
     options: EvaluationOptions,
-    journal: Journal,
+    journal: ResponseJournal,
     watched: Watched,
 ) -> None:
     from probe.evaluation.generation import Request, respond

@@ -17,7 +17,7 @@ from probe.__main__ import main
 from probe.errors import UsageError
 from probe.evaluation.evaluate import evaluate as evaluate_checkpoints
 from probe.evaluation.evaluate import read_data, write_tables
-from probe.evaluation.journal import Drawn, Journal, response_key
+from probe.evaluation.journal import Drawn, ResponseJournal, response_key
 from probe.evaluation.options import EvaluationOptions, Sampling
 from probe.evaluation.rouge import exact_match, rouge_l
 from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame
@@ -99,14 +99,14 @@ def test_a_planted_difference_is_found_and_none_where_there_is_none() -> None:
 def test_the_journal_gives_back_what_it_took_and_cuts_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "new" / "responses.jsonl"
     drawn = Drawn("k", "a\u2028\ud83d\nb", 3, True, False)
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         journal.add(drawn)
     with open(path, "a") as file:
         file.write('{"key": "torn", "resp')
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert dict(journal.known) == {"k": drawn}
         journal.add(Drawn("l", "", 0, False, False))
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert set(journal.known) == {"k", "l"}
 
 
