@@ -17,8 +17,8 @@ COMMANDS = {
     "extract": ("probe.commands.extract", "write the attention maps of checkpoints into a map store"),
     "score": ("probe.commands.score", "score stored maps against gold alignments"),
     "gold": ("probe.commands.gold", "convert, check, compare, adjudicate and move gold alignments"),
-    "evaluate": ("probe.evaluation.evaluate", "generate responses of checkpoints and score them: ROUGE-L, exact match"),
-    "import-reference": ("probe.reference.import_reference", "turn outputs of the public DSKD code into a checkpoint"),
+    "evaluate": ("probe.commands.evaluate", "generate responses of checkpoints and score them: ROUGE-L, exact match"),
+    "import-reference": ("probe.commands.import_reference", "turn outputs of the public DSKD code into a checkpoint"),
     "doctor": ("probe.commands.doctor", "say what this machine has: versions, teacher, fonts, browser"),
     "verify": ("probe.commands.verify", "check a checkpoint, map store or cache for damage"),
 }

@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import errno
 import json
 import os
+import shlex
 import signal
 import sys
 import traceback
@@ -29,6 +31,7 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 TERMINATED = 128 + signal.SIGTERM
 
 Item = TypeVar("Item")
+Options = TypeVar("Options")
 
 
 def make_parser(prog: str, description: str, examples: str = "") -> argparse.ArgumentParser:
@@ -64,6 +67,23 @@ def positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"wanted a whole number above 0, got {text!r}")
     return int(text)
+
+
+def options_of(kind: type[Options], args: argparse.Namespace) -> Options:
+    """The frozen options value that a library function takes, from parsed arguments of the same names."""
+    return kind(**{field.name: getattr(args, field.name) for field in dataclasses.fields(kind)})  # type: ignore[arg-type]
+
+
+def command_line(command: str, args: argparse.Namespace, names: Iterable[str]) -> str:
+    """``python -m probe COMMAND`` with the options ``names`` that were given: what goes on record beside a result."""
+    words = ["python", "-m", "probe", command]
+    for name in names:
+        value = getattr(args, name)
+        if value is None or value is False:
+            continue
+        values = [] if value is True else value if isinstance(value, list) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    return shlex.join(words)
 
 
 def main(

@@ -29,8 +29,7 @@ from analysis.gold.prefill import (
 from probe import cli
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold.reading import Gold
-from probe.scoring.alignment import read_gold, write_gold
+from probe.gold.reading import Gold, read_gold, write_gold
 from probe.text.examples import read_examples
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,8 +16,9 @@ from typing import Literal
 
 import pandas as pd
 
-from probe.files import atomic_file, disk_errors, sha256_of
+from probe.files import disk_errors, sha256_of
 from probe.gold.reading import Gold
+from probe.journal import Journal, read_journal, write_journal
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring.tables import write_csv
@@ -125,18 +125,21 @@ class Folder:
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path, self._resume = path, resume
         self._known: dict[str, Drawn] = {}
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Folder:
-        with disk_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._known = _read_journal(self.path / JOURNAL) if self._resume else {}
-            self._journal = open(self.path / JOURNAL, "a" if self._known else "w", encoding="utf-8")  # noqa: SIM115
+        journal = self.path / JOURNAL
+        self._known = _read_known(journal) if self._resume else {}
+        if not self._known:
+            with disk_errors(journal):
+                journal.unlink(missing_ok=True)
+        self._journal = self._stack.enter_context(Journal(journal))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._journal.close()
+        self._stack.close()
         if (self.path / JOURNAL).stat().st_size == 0:
             with contextlib.suppress(OSError):  # the directory holds something else
                 (self.path / JOURNAL).unlink()
@@ -151,33 +154,25 @@ class Folder:
 
     def note(self, drawn: Drawn) -> None:
         """Write a finished file into the journal."""
-        with disk_errors(self.path / JOURNAL):
-            self._journal.write(_line(drawn))
-            self._journal.flush()
+        self._journal.add(dataclasses.asdict(drawn))
 
     def finish(self, done: Iterable[Drawn]) -> None:
         """Write the manifest of all files of this run, and a journal without what is gone."""
         done = list(done)
-        self._journal.close()
+        self._stack.close()
         columns = [field.name for field in dataclasses.fields(Drawn)]
         frame = pd.DataFrame([dataclasses.astuple(drawn) for drawn in done], columns=columns)
         frame = frame.astype({"n_positions": "Int64", "n_tied": "Int64"})
         write_csv(frame.assign(schema_version=SCHEMA_VERSION), self.path / MANIFEST)
         others = {name: drawn for name, drawn in self._known.items() if (self.path / name).is_file()}
-        with atomic_file(self.path / JOURNAL) as part:
-            part.write_text("".join(map(_line, (others | {d.file: d for d in done}).values())), encoding="utf-8")
+        write_journal(self.path / JOURNAL, map(dataclasses.asdict, (others | {d.file: d for d in done}).values()))
 
 
-def _line(drawn: Drawn) -> str:
-    return json.dumps(dataclasses.asdict(drawn)) + "\n"
-
-
-def _read_journal(path: Path) -> dict[str, Drawn]:
-    """The files that a journal knows; a line that was cut off by a crash is a file to draw again."""
+def _read_known(path: Path) -> dict[str, Drawn]:
+    """The files that a journal knows; a line that is none is a file to draw again."""
     known: dict[str, Drawn] = {}
-    if path.is_file():
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-            with contextlib.suppress(ValueError, TypeError):
-                drawn = Drawn(**json.loads(line))
-                known[drawn.file] = drawn
+    for record in read_journal(path):
+        with contextlib.suppress(TypeError):
+            drawn = Drawn(**record)
+            known[drawn.file] = drawn
     return known

@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from probe import cli
 from probe.errors import UsageError
-from probe.files import MANIFEST, sha256_of
-from probe.text.examples import Example, read_examples
+from probe.files import sha256_of
+from probe.text.examples import read_examples
 from probe.text.tokenization import MAX_LENGTH
-from probe.version import __version__
-
-if TYPE_CHECKING:
-    from probe.extraction.extractor import Extractor
 
 DESCRIPTION = """Write attention maps into a map store. A map is made of embeddings alone: no transformer is run.
 All checkpoints of one store share both tokenizers; the `checkpoint` column of the store is the directory's name."""
@@ -24,6 +18,9 @@ EXAMPLES = """
   python -m probe extract --checkpoint checkpoints/dskd-cma checkpoints/dskd-cma-ga --untrained-baseline \\
       --data analysis/gold/probe_set.jsonl --out out/maps
   python -m probe extract --checkpoint my/run --teacher my/teacher --data mine.jsonl --direction t2s --out out/mine"""
+# what the store's provenance repeats: all that changes a map
+RECORDED = ("checkpoint", "data", "out", "direction", "normalisation", "batch_size", "padded_length", "teacher",
+            "dtype", "max_length", "limit", "untrained_baseline")  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +59,7 @@ def run(args: argparse.Namespace) -> None:
     import torch  # torch and the tokenizers: seconds, so only when the input is readable
 
     from probe.extraction.extractor import Extractor
+    from probe.extraction.writing import ExtractionOptions, write_maps
 
     # The products are small: a second thread saves nothing, and on a busy machine the two wait for each other (500
     # examples on 2 cores beside a training run, 2026: 7 s of CPU with one thread, 26 s with two).
@@ -73,70 +71,17 @@ def run(args: argparse.Namespace) -> None:
         max_length=args.max_length,
     )
     started = time.perf_counter()
-    count = write_maps(extractor, examples, args)
+    count = write_maps(
+        extractor,
+        examples,
+        args.out,
+        cli.options_of(ExtractionOptions, args),
+        data={"name": args.data.name, "sha256": sha256_of(args.data)},
+        command=cli.command_line("extract", args, RECORDED),
+        watched=cli.progress,
+    )
     seconds = time.perf_counter() - started
     names = [source.checkpoint for source in extractor.sources]
     line = f"{args.out}: {count} maps of {len(examples)} examples ({', '.join(names)}; {args.normalisation})"
     values = {"maps": count, "examples": len(examples), "checkpoints": names, "out": str(args.out)}
     cli.report({**values, "seconds": round(seconds, 3)}, [f"{line} in {seconds:.1f} s"], as_json=args.json)
-
-
-def write_maps(extractor: Extractor, examples: list[Example], args: argparse.Namespace) -> int:
-    """Stream the maps into a store at ``args.out``; return their number."""
-    from probe.maps.store import MapStoreWriter
-
-    count = 0
-    maps = extractor.maps(
-        examples,
-        direction=args.direction,
-        normalisation=args.normalisation,
-        batch_size=args.batch_size,
-        padded_length=args.padded_length,
-    )
-    total = len(examples) * len(extractor.sources) * (2 if args.direction == "both" else 1)
-    with MapStoreWriter(args.out, provenance=provenance(extractor, args), dtype=args.dtype) as writer:
-        for amap in cli.progress(maps, total=total, label="maps"):
-            writer.add(amap)
-            count += 1
-    return count
-
-
-def provenance(extractor: Extractor, args: argparse.Namespace) -> dict[str, Any]:
-    """What the store says of its own making; the fingerprints and hashes are what later stages check."""
-    sigmas = {source.checkpoint: source.sigma_k for source in extractor.sources}
-    checkpoints: dict[str, Any] = {}
-    for checkpoint in extractor.checkpoints:
-        entry = {
-            "method": checkpoint.config.method,
-            "manifest_sha256": sha256_of(checkpoint.directory / MANIFEST),
-        }
-        if "key_query" in checkpoint.metrics:
-            entry["key_query"] = checkpoint.metrics["key_query"]
-        checkpoints[checkpoint.directory.resolve().name] = entry
-    if args.untrained_baseline:
-        checkpoints["untrained"] = {"method": "untrained", "embeddings_of": extractor.sources[0].checkpoint}
-    return {
-        "student_tokenizer": extractor.tokenizer.student_fingerprint,
-        "teacher_tokenizer": extractor.tokenizer.teacher_fingerprint,
-        "teacher": extractor.teacher,
-        "data": {"name": args.data.name, "sha256": sha256_of(args.data)},
-        "normalisation": {
-            "kind": args.normalisation,
-            "sigma_k": sigmas if args.normalisation == "frozen" else None,
-            "batch_size": args.batch_size if args.normalisation in ("batch", "masked") else None,
-        },
-        "max_length": args.max_length,
-        "checkpoints": checkpoints,
-        "version": __version__,
-        "command": command_line(args),
-    }
-
-
-def command_line(args: argparse.Namespace) -> str:
-    """The command that makes these maps again, without what changes no map."""
-    parts = ["python", "-m", "probe", "extract", "--checkpoint", *map(str, args.checkpoint)]
-    for name in ("data", "out", "direction", "normalisation", "batch_size", "padded_length", "teacher", "dtype",
-                 "max_length", "limit"):  # fmt: skip
-        if (value := getattr(args, name)) is not None:
-            parts += [f"--{name.replace('_', '-')}", str(value)]
-    return shlex.join(parts + ["--untrained-baseline"] * args.untrained_baseline)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from probe.distillation.config import IMPOSED
 from probe.errors import DataError
-from probe.scoring.alignment import Gold, Link, check_gold, chunks, span_links
+from probe.gold.reading import Gold, Link, check_gold
+from probe.scoring.alignment import chunks, span_links
 from probe.text.tokenization import PairedTokens
 
 

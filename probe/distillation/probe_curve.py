@@ -17,11 +17,12 @@ from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_quer
 from probe.distillation.setup import Setup
 from probe.extraction.embedding_maps import MapSource, maps_of_pairs
 from probe.extraction.mismatch import Distances, energy_distance, subsample
-from probe.gold.reading import gold_hash, read_gold
+from probe.gold.reading import Gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap
+from probe.maps.provenance import provenance
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.models.loading import load_tokenizer, resolve_model
-from probe.scoring.alignment import Gold, span_gold
+from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import MapMetric, MapScore
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
@@ -167,12 +168,7 @@ def _read_maps(directory: Path) -> list[AttentionMap]:
 
 def _write_maps(directory: Path, maps: Sequence[AttentionMap], probes: ProbeSet) -> None:
     names = dict.fromkeys(amap.checkpoint for amap in maps)
-    provenance = {
-        "student_tokenizer": probes.tokenizers[0],
-        "teacher_tokenizer": probes.tokenizers[1],
-        "checkpoints": {name: {"method": maps[0].method} for name in names},
-        "version": __version__,
-    }
-    with MapStoreWriter(directory / MAPS, provenance=provenance) as writer:
+    made = provenance(probes.tokenizers, {name: {"method": maps[0].method} for name in names})
+    with MapStoreWriter(directory / MAPS, provenance=made) as writer:
         for amap in maps:
             writer.add(amap)

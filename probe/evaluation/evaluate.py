@@ -1,24 +1,20 @@
-"""``python -m probe evaluate``: responses of checkpoints, scored by ROUGE-L and exact match as in the papers."""
+"""Responses of checkpoints, scored by ROUGE-L and exact match as in the papers: :func:`evaluate` and its parts."""
 
 from __future__ import annotations
 
-import argparse
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from probe import cli
 from probe.errors import UsageError
-from probe.evaluation.journal import Drawn, Journal, response_key
+from probe.evaluation.journal import Drawn, ResponseJournal, response_key
+from probe.evaluation.options import EvaluationOptions
 from probe.evaluation.rouge import exact_match, metric_signature, rouge_l
 from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame, responses_frame
 from probe.files import MANIFEST, sha256_of
-from probe.scoring import statistics
-from probe.scoring.report_text import aligned, records
 from probe.scoring.tables import write_csv
 from probe.text.examples import Example, read_examples
 from probe.version import __version__
@@ -26,20 +22,14 @@ from probe.version import __version__
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from probe.evaluation.generation import Sampling
     from probe.text.one_side import Side
 
-DESCRIPTION = """Generate responses and score them against the accepted answers: ROUGE-L (best accepted answer) and
-exact match, mean and standard deviation over seeds, for several checkpoints and data sets in one call. The defaults are
-those of the DSKD papers: sampling at temperature 1, five seeds, 256 tokens of prompt and 256 of response. A response
-depends on the seed and the example alone, not on batches. No device but the first GPU, or the CPU, is used."""
-EXAMPLES = """
-  python -m probe evaluate --checkpoint out/mine --data dolly.jsonl --limit 100 --out out/evaluation
-  python -m probe evaluate --checkpoint out/mine out/mine-ga --against checkpoints/sft \\
-      --data dolly.jsonl self-inst.jsonl vicuna.jsonl --in-domain dolly.jsonl --out out/evaluation"""
 JOURNAL = "responses.jsonl"
-SEEDS = (10, 20, 30, 40, 50)
-TESTS = ("bootstrap", "permutation", "holm")
+Watched = Callable[..., Iterable[Any]]  # (items, total=, label=): hands the items on, and may count them
+
+
+def _unwatched(items: Iterable[Any], *, total: int, label: str) -> Iterable[Any]:
+    return items
 
 
 @dataclass(frozen=True)
@@ -53,61 +43,57 @@ class Subject:
 
 @dataclass(frozen=True)
 class DataSet:
-    """A file of examples; ``domain`` is ``in`` or ``out``."""
+    """A file of examples, or its first ``limit``; ``domain`` is ``in`` or ``out``."""
 
     name: str
     domain: str
     digest: str
     examples: tuple[Example, ...]
+    limit: int | None = None
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``evaluate``."""
-    cli.dress(parser, DESCRIPTION, EXAMPLES)
-    add = parser.add_argument
-    add("--checkpoint", nargs="+", required=True, metavar="DIR", help="checkpoints, or plain model directories")
-    add("--data", nargs="+", required=True, metavar="FILE.jsonl", type=Path, help="prompts and accepted answers")
-    add("--in-domain", nargs="+", metavar="FILE.jsonl", type=Path, help="which data sets are (default: the first)")
-    add("--against", metavar="DIR", help="evaluate this one too, and compare every other with it (paired bootstrap)")
-    add("--out", type=Path, metavar="DIR", help="write the CSV files there; responses already there are not made again")
-    add("--seeds", nargs="+", type=int, default=list(SEEDS), metavar="N", help="one response each (default: 10 … 50)")
-    add("--limit", type=cli.positive, metavar="N", help="only the first N examples of each file")
-    add("--temperature", type=float, default=1.0, help="0 takes the likeliest token (default: 1)")
-    add("--top-p", type=float, default=1.0, help="(default: 1)")
-    add("--max-prompt-length", type=cli.positive, default=256, metavar="N",
-        help="tokens; a longer prompt loses its beginning (default: 256)")  # fmt: skip
-    add("--max-new-tokens", type=cli.positive, default=256, metavar="N", help="of a response (default: 256)")
-    add("--batch-size", type=cli.positive, default=16, metavar="N", help="responses drawn together (default: 16)")
-    add("--dtype", choices=("float64", "float32", "bfloat16"), default="float64",
-        help="float64 (default): no draw turns on rounding, which batches change; float32: half the time")  # fmt: skip
-    add("--resamples", default=statistics.RESAMPLES, type=cli.positive, metavar="N",
-        help=f"of the bootstrap (default: {statistics.RESAMPLES})")  # fmt: skip
-    cli.add_common(parser, json_report=True)
+def evaluate(
+    checkpoints: Sequence[str],
+    data: Sequence[DataSet],
+    options: EvaluationOptions = EvaluationOptions(),  # noqa: B008 (frozen)
+    *,
+    against: str | None = None,
+    out: Path | None = None,
+    watched: Watched = _unwatched,
+) -> dict[str, pd.DataFrame]:
+    """The tables ``evaluation`` and ``responses``, and with ``against`` ``comparisons``, by name.
+
+    Args:
+        checkpoints: directories of checkpoints, or plain models (:func:`find_subject`).
+        data: as :func:`read_data` gives it.
+        against: this one is evaluated too, and every other is compared with it.
+        out: directory of the journal; responses that are in it are not drawn again. None keeps nothing.
+        watched: is handed the stream of responses of a model, ``total`` and ``label``, and hands it on.
+
+    Raises:
+        UsageError: two checkpoints of one name. DamagedError, UnsafeError: one that cannot be loaded.
+        NonFiniteError: NaN or infinity in a model's logits. DiskError: the journal cannot be written.
+    """
+    subjects, reference = find_subjects(checkpoints, against)
+    with ResponseJournal(out / JOURNAL if out else None) as journal:
+        parts = [part for one in subjects for part in evaluate_subject(one, data, options, journal, watched)]
+    frames = {"evaluation": evaluation_frame(parts, resamples=options.resamples), "responses": responses_frame(parts)}
+    if reference is not None:
+        frames["comparisons"] = comparisons_frame(parts, reference, resamples=options.resamples)
+    return frames
 
 
-def run(args: argparse.Namespace) -> None:
-    """Read, generate, score, write, report."""
-    if min(args.seeds) < 0 or len(set(args.seeds)) < len(args.seeds):
-        raise UsageError(f"wanted different seeds of at least 0, got {' '.join(map(str, args.seeds))}.")
-    data = read_data(args.data, args.in_domain, args.limit)
-    from probe.evaluation.generation import Sampling  # torch: seconds, so only when the input is readable
-
-    sampling = Sampling(args.temperature, args.top_p, args.max_prompt_length, args.max_new_tokens)
-    subjects, against = find_subjects(args.checkpoint, args.against)
-    with Journal(args.out / JOURNAL if args.out else None) as journal:
-        parts = [part for subject in subjects for part in evaluate(subject, data, sampling, args, journal)]
-    frames = {"evaluation": evaluation_frame(parts, resamples=args.resamples), "responses": responses_frame(parts)}
-    if against is not None:
-        frames["comparisons"] = comparisons_frame(parts, against, resamples=args.resamples)
-    written = [args.out / f"{name}.csv" for name in frames] if args.out else []
-    for path, frame in zip(written, frames.values(), strict=False):
+def write_tables(frames: Mapping[str, pd.DataFrame], out: Path) -> list[Path]:
+    """Write each table as ``out/<name>.csv``; returns the files. Raises DiskError."""
+    written = [out / f"{name}.csv" for name in frames]
+    for path, frame in zip(written, frames.values(), strict=True):
         write_csv(frame, path)
-    shown = {name: records(frame) for name, frame in frames.items() if name != "responses"}
-    lines = [*report_lines(frames), *(f"wrote {path}" for path in written)]
-    cli.report({**shown, "written": [str(path) for path in written]}, lines, as_json=args.json)
+    return written
 
 
-def read_data(paths: Sequence[Path], in_domain: Sequence[Path] | None, limit: int | None) -> list[DataSet]:
+def read_data(
+    paths: Sequence[Path], in_domain: Sequence[Path] | None = None, limit: int | None = None
+) -> list[DataSet]:
     """The data sets by the stem of their files. Raises UsageError where two have one name, DataError as the reader."""
     inside = {path.resolve() for path in in_domain or paths[:1]}
     if strangers := inside - {path.resolve() for path in paths}:
@@ -121,6 +107,7 @@ def read_data(paths: Sequence[Path], in_domain: Sequence[Path] | None, limit: in
             "in" if path.resolve() in inside else "out",
             sha256_of(path)[:8] if path.is_file() else "",
             tuple(read_examples(path, limit=limit)),
+            limit,
         )
         for path in paths
     ]
@@ -157,8 +144,8 @@ def find_subject(name: str) -> Subject:
     return Subject(path.resolve().name if path.exists() else name, "", directory)
 
 
-def evaluate(
-    subject: Subject, data: Sequence[DataSet], sampling: Sampling, args: argparse.Namespace, journal: Journal
+def evaluate_subject(
+    subject: Subject, data: Sequence[DataSet], options: EvaluationOptions, journal: ResponseJournal, watched: Watched
 ) -> list[Evaluated]:
     """All responses of one model, from the journal or drawn now, with their scores."""
     from probe.distillation.teacher_cache import model_fingerprint
@@ -167,22 +154,22 @@ def evaluate(
 
     model = model_fingerprint(subject.directory)
     side = Side(load_tokenizer(subject.directory), subject.name)
-    settings = f"{sampling}|{args.dtype}|{side.fingerprint}"
+    settings = f"{options.sampling}|{options.dtype}|{side.fingerprint}"
     wanted = {
         part.name: {
             response_key(model, settings, example, seed): (example, seed)
             for example in part.examples
-            for seed in args.seeds
+            for seed in options.seeds
         }
         for part in data
     }
     todo = {key: one for part in wanted.values() for key, one in part.items() if key not in journal.known}
     if todo:
-        _draw(subject, side, todo, sampling, args, journal)
+        _draw(subject, side, todo, options, journal, watched)
     return [
         Evaluated(
-            subject.name, subject.method, part.name, part.domain, signature(sampling, args, model, part.digest),
-            tuple(args.seeds), tuple(_scored(*one, journal.known[key]) for key, one in wanted[part.name].items()),
+            subject.name, subject.method, part.name, part.domain, signature(options, model, part),
+            options.seeds, tuple(_scored(*one, journal.known[key]) for key, one in wanted[part.name].items()),
         )
         for part in data
     ]  # fmt: skip
@@ -192,16 +179,16 @@ def _draw(
     subject: Subject,
     side: Side,
     todo: dict[str, tuple[Example, int]],
-    sampling: Sampling,
-    args: argparse.Namespace,
-    journal: Journal,
+    options: EvaluationOptions,
+    journal: ResponseJournal,
+    watched: Watched,
 ) -> None:
     from probe.evaluation.generation import Request, respond
 
-    model = _load(subject, args.dtype)
+    model = _load(subject, options.dtype)
     keys, requests = list(todo), [Request(*wanted) for wanted in todo.values()]
-    made = respond(model, side, requests, sampling, batch_size=args.batch_size)
-    for place, response in cli.progress(made, total=len(keys), label=f"{subject.name}: responses"):
+    made = respond(model, side, requests, options.sampling, batch_size=options.batch_size)
+    for place, response in watched(made, total=len(keys), label=f"{subject.name}: responses"):
         journal.add(Drawn(keys[place], response.text, response.n_tokens, response.ended, response.prompt_cut))
 
 
@@ -221,34 +208,14 @@ def _scored(example: Example, seed: int, drawn: Drawn) -> Scored:
     )
 
 
-def signature(sampling: Sampling, args: argparse.Namespace, model: str, data: str) -> str:
+def signature(options: EvaluationOptions, model: str, data: DataSet) -> str:
     """How a score was made: metric, sampling, limits, seeds, precision, and hashes of weights and data."""
-    limit = f"+first-{args.limit}" if args.limit else ""
+    limit = f"+first-{data.limit}" if data.limit else ""
+    sampling, seeds = options.sampling, "+".join(map(str, options.seeds))
     return (
         f"{metric_signature()}|sampling:t{sampling.temperature:g}+p{sampling.top_p:g}|prompt:{sampling.max_prompt_length}|"
-        f"new:{sampling.max_new_tokens}|seeds:{'+'.join(map(str, args.seeds))}|dtype:{args.dtype}|model:{model[:8]}|"
-        f"version:{__version__}|data:{data}{limit}"
+        f"new:{sampling.max_new_tokens}|seeds:{seeds}|dtype:{options.dtype}|model:{model[:8]}|version:{__version__}|"
+        f"data:{data.digest}{limit}"
     )
 
 
-def report_lines(frames: dict[str, pd.DataFrame]) -> Iterable[str]:
-    """The tables that people read: a row per checkpoint, a column per data set and average."""
-    frame = frames["evaluation"]
-    for name, title in (("rouge_l", "ROUGE-L"), ("exact_match", "exact match")):
-        columns = list(dict.fromkeys(frame["dataset"]))
-        rows = [[f"{title}, mean ± std over {frame['n_seeds'].iloc[0]} seeds", *columns]]
-        for checkpoint, part in frame.groupby("checkpoint", sort=False):
-            cells = {row["dataset"]: _cell(row[name], row[f"{name}_std"]) for _, row in part.iterrows()}
-            rows.append([str(checkpoint), *(cells[column] for column in columns)])
-        yield from (*aligned(rows), "")
-    if len(compared := frames.get("comparisons", frame[:0])):
-        rows = [["paired difference", "data set", "score", "difference [95 %]", *(f"p {test}" for test in TESTS)]]
-        for _, row in compared.iterrows():
-            interval = f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-            tests = [f"{row[f'p_{test}']:.4f}" for test in TESTS]
-            rows.append([f"{row['first']} − {row['second']}", row["dataset"], row["score"], interval, *tests])  # noqa: RUF001
-        yield from (*aligned(rows), "")
-
-
-def _cell(mean: float, deviation: float) -> str:
-    return f"{mean:.2f}" if math.isnan(deviation) else f"{mean:.2f} ± {deviation:.2f}"

@@ -19,32 +19,12 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from probe.errors import NonFiniteError, UsageError
+from probe.evaluation.options import Sampling
 from probe.text.examples import Example
 from probe.text.one_side import Side
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How responses are drawn; the defaults are those of the DSKD papers (512 positions, of which 256 for the prompt).
-
-    ``temperature`` 0 takes the likeliest token instead of drawing one. A prompt that is too long loses its beginning,
-    as in training here; the public evaluation drops its end, and with it the line that asks for a response.
-    """
-
-    temperature: float = 1.0
-    top_p: float = 1.0
-    max_prompt_length: int = 256
-    max_new_tokens: int = 256
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.temperature < float("inf") or not 0 < self.top_p <= 1:
-            raise UsageError(
-                f"wanted a temperature of at least 0 and a top-p above 0, at most 1; got {self.temperature} and "
-                f"{self.top_p}. The published evaluation has 1 and 1."
-            )
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
-from probe.files import disk_errors
+from probe.journal import Journal, read_journal
 from probe.text.examples import Example
 
 SAMPLER = 1  # raised when the same settings would draw other responses
@@ -33,25 +33,21 @@ def response_key(model: str, settings: str, example: Example, seed: int) -> str:
     return hashlib.sha256(parts.encode("ascii")).hexdigest()[:32]
 
 
-class Journal:
-    """Appends responses to a file and gives those that are there already; used as a context manager.
+class ResponseJournal:
+    """Puts responses on record in a file and gives those that are there already; used as a context manager.
 
-    A last line torn by a crash is cut off; a line that is no response is passed over, so its response is drawn again.
-    Without a path nothing is kept.
+    A line that is no response is passed over, so its response is drawn again. Without a path nothing is kept.
     """
 
     def __init__(self, path: Path | None) -> None:
         self._path, self._stack = path, contextlib.ExitStack()
+        self._journal: Journal | None = None
         self._known: dict[str, Drawn] = {}
 
-    def __enter__(self) -> Journal:
+    def __enter__(self) -> ResponseJournal:
         if self._path is not None:
             self._known = dict(_read(self._path))
-            with disk_errors(self._path):
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._file = self._stack.enter_context(open(self._path, "a", encoding="utf-8"))
-                if self._file.tell() and self._path.read_bytes()[-1:] != b"\n":
-                    self._file.write("\n")
+            self._journal = self._stack.enter_context(Journal(self._path))
         return self
 
     def __exit__(
@@ -67,18 +63,13 @@ class Journal:
     def add(self, drawn: Drawn) -> None:
         """Put a response on record, on disk before the next one is drawn. Raises DiskError where it cannot be."""
         self._known[drawn.key] = drawn
-        if self._path is not None:
-            with disk_errors(self._path):
-                self._file.write(json.dumps(asdict(drawn), ensure_ascii=True) + "\n")
-                self._file.flush()
+        if self._journal is not None:
+            self._journal.add(asdict(drawn))
 
 
-def _read(path: Path) -> list[tuple[str, Drawn]]:
-    found: list[tuple[str, Drawn]] = []
-    if path.is_file():
-        for line in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError, TypeError, RecursionError):
-                drawn = Drawn(**json.loads(line))
-                if isinstance(drawn.response, str) and isinstance(drawn.key, str):
-                    found.append((drawn.key, drawn))
-    return found
+def _read(path: Path) -> Iterator[tuple[str, Drawn]]:
+    for record in read_journal(path):
+        with contextlib.suppress(TypeError):
+            drawn = Drawn(**record)
+            if isinstance(drawn.response, str) and isinstance(drawn.key, str):
+                yield drawn.key, drawn

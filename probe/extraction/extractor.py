@@ -21,33 +21,6 @@ from probe.text.tokenization import PairTokenizer
 CHUNK = 256  # examples whose distinct tokens are projected together
 
 
-def extract_maps(
-    checkpoint: Checkpoint | Path | str,
-    examples: Sequence[Example],
-    *,
-    direction: DirectionChoice = "both",
-    normalisation: NormalisationKind = "frozen",
-    teacher: str | None = None,
-    max_length: int | None = None,
-    batch_size: int = 8,
-    padded_length: int | None = None,
-) -> Iterator[AttentionMap]:
-    """Yield the maps of one checkpoint for ``examples``, in order.
-
-    Raises:
-        DamagedError: a piece of the checkpoint or teacher is missing, damaged or of another model.
-        NonFiniteError: NaN or infinity in a tensor that a map needs.
-    """
-    extractor = Extractor.load([checkpoint], teacher=teacher, max_length=max_length)
-    return extractor.maps(
-        examples,
-        direction=direction,
-        normalisation=normalisation,
-        batch_size=batch_size,
-        padded_length=padded_length,
-    )
-
-
 @dataclass(frozen=True)
 class Extractor:
     """Loaded checkpoints that share both tokenizers, ready to make maps.

@@ -175,27 +175,6 @@ def batch_key_sigma(
     )
 
 
-def batch_sigmas(
-    input_emb: Float[Tensor, "batch teacher d_t"],
-    target_emb: Float[Tensor, "batch teacher d_t"],
-    hidden: Float[Tensor, "batch teacher d_t"],
-    response: Bool[Tensor, "batch teacher"],
-    zero_emb: Float[Tensor, " d_t"],
-) -> Normalisation:
-    """The published `batch` normalisation of a padded batch; it depends on batch mates and on the padding length.
-
-    `response` is true at valid response positions; elsewhere both embeddings are replaced by `zero_emb`, that of token
-    id 0. `hidden` counts at every position, padding included.
-    """
-    target_emb = torch.where(response.unsqueeze(-1), target_emb, zero_emb)
-    return Normalisation(
-        "batch",
-        sigma_k=batch_key_sigma(input_emb, target_emb, response, zero_emb),
-        sigma_h=_std(hidden, "teacher hidden states"),
-        sigma_e=_std(target_emb, "teacher target embeddings"),
-    )
-
-
 def _std(values: Tensor, what: str) -> float:
     values = values.detach()
     if values.numel() < 2:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from probe import cli
 from probe.distillation.dataset import side_batch
 from probe.distillation.teacher_cache import last_hidden_states
 from probe.models.attention import Normalisation, batch_key_sigma, measure_sigmas
@@ -29,24 +29,31 @@ class Measured:
     examples: int
     published: tuple[float, float, float]
 
-    def published_numbers(self) -> dict[str, float]:
-        """Column name -> number, for metrics.json."""
+    def numbers(self) -> dict[str, float]:
+        """Name -> number, for metrics.json: the examples, and σ_k as published."""
         names = ("published_sigma_k", "published_sigma_k_least", "published_sigma_k_most")
-        return dict(zip(names, self.published, strict=True))
+        return {"examples": self.examples, **dict(zip(names, self.published, strict=True))}
 
 
-def measure(pairs: Sequence[PairedTokens], teacher: PreTrainedModel, padded_length: int) -> Measured:
+def measure(
+    pairs: Sequence[PairedTokens],
+    teacher: PreTrainedModel,
+    padded_length: int,
+    *,
+    watched: Callable[..., Iterable[Any]] | None = None,
+) -> Measured:
     """The frozen normalisation over the valid response positions of ``pairs``, and the published one beside it.
 
     Args:
         teacher: runs once over the texts, for σ_h.
         padded_length: of the published batches, which have PUBLISHED_BATCH examples in the order of ``pairs``.
+        watched: is handed the batches of teacher states, ``total`` and ``label``, and hands them on.
     """
     table = embedding_table(teacher)
     sides = sorted((pair.teacher for pair in pairs), key=lambda side: len(side.ids))
     groups = [sides[first : first + TEACHER_BATCH] for first in range(0, len(sides), TEACHER_BATCH)]
     hidden: list[Tensor] = []
-    for group in cli.progress(groups, total=len(groups), label="teacher states, batch"):
+    for group in watched(groups, total=len(groups), label="teacher states, batch") if watched else groups:
         hidden += last_hidden_states(teacher, group)
     inputs = [number for side in sides for number in side.inputs]
     targets = [number for side in sides for number in side.targets]

@@ -1,4 +1,4 @@
-"""Alignments: chunks and links from spans, links from a map, and gold (read and written by :mod:`probe.gold.reading`).
+"""Alignments: chunks and links from spans, links from a map, and gold by the span rule.
 
 An alignment is a set of links (student index, teacher index), 0-based over targets; never a matrix. Spans are half-open
 byte intervals of the response text that never go backwards; tokens that share a character share the span of their unit.
@@ -13,14 +13,9 @@ from typing import Literal
 import numpy as np
 
 from probe.errors import DataError, UsageError
-from probe.gold.reading import Gold, Link, check_gold, read_gold, write_gold
+from probe.gold.record import Gold, Link
 from probe.maps.attention_map import Direction
 from probe.text.axis import TokenAxis
-
-__all__ = [
-    "Chunk", "Gold", "Link", "LinkMethod", "check_gold", "chunks", "links_from_map",
-    "read_gold", "span_gold", "span_links", "write_gold",
-]  # fmt: skip
 
 Span = tuple[int, int]
 Relation = Literal["1:1", "1:n", "n:1", "n:m", "n:0", "0:n"]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from probe.errors import DataError
-from probe.gold.reading import Gold, check_gold
+from probe.gold.reading import Gold, Link, check_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
-from probe.scoring.alignment import Link, LinkMethod, chunks, links_from_map
+from probe.scoring.alignment import LinkMethod, chunks, links_from_map
 from probe.scoring.measures import (
     TIE,
     average_precision,

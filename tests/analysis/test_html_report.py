@@ -13,12 +13,12 @@ import pytest
 from analysis.report import findings
 from analysis.report import page as html_report
 from analysis.report.page import Part, Picture, Table, extremes, render
+from probe.gold.reading import write_gold
 from probe.maps.store import MapStoreWriter
-from probe.scoring.alignment import write_gold
-from tests.analysis.test_alignment_report import PROVENANCE, make_store, report
 from tests.support import browser
 from tests.support.aligned import axis, make_gold, make_map
 from tests.support.payloads import PAYLOADS
+from tests.support.reports import PROVENANCE, make_store, report
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 

@@ -13,7 +13,7 @@ from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring.report import build_report
 from probe.scoring.tables import write_csv
-from tests.analysis.test_alignment_report import make_store, report
+from tests.support.reports import make_store, report
 
 STAGES = ("untrained", "trained", "control")
 

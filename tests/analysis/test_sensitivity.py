@@ -12,8 +12,8 @@ from analysis import sensitivity
 from analysis.sensitivity import FACTORS, SHOWN
 from probe import cli
 from probe.extraction.extractor import Extractor
-from probe.gold.reading import read_gold
-from probe.scoring.alignment import span_gold, write_gold
+from probe.gold.reading import read_gold, write_gold
+from probe.scoring.alignment import span_gold
 from probe.scoring.extractions import WAYS, extractions
 from probe.scoring.metrics import LinkCounts, MapMetric, score_map
 from probe.text.examples import read_examples

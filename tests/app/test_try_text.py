@@ -15,11 +15,11 @@ from streamlit.testing.v1 import AppTest
 from app import page_try_text, pages
 from app.server import live
 from probe.errors import DataError, UnsafeError
-from probe.extraction.extractor import extract_maps
 from probe.scoring.alignment import span_links
 from probe.text.examples import Example
 from tests.support import app_maps, tiny
 from tests.support.app_pages import ROOT, charts, make_files, marked, open_page, shown
+from tests.support.extraction import extract_maps
 
 
 @pytest.fixture(scope="module")

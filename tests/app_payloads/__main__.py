@@ -23,14 +23,14 @@ from streamlit.testing.v1 import AppTest
 from app.data.annotations import NAME as ANNOTATOR
 from app.data.annotations import Annotations, Saved
 from probe.gold.reading import write_gold
-from tests.app.test_key_query import make_clouds
-from tests.app.test_training import make_run
 from tests.app_payloads import in_browser as app_payloads_browser
 from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.on_pages import check_sent, strings
 from tests.app_payloads.tokens import LINKS, TOKENS
 from tests.support import app_maps, browser, tiny
+from tests.support.app_clouds import make_clouds
 from tests.support.app_pages import ROOT, marked, open_page, shown
+from tests.support.app_runs import make_run
 
 LOOK = ("unit", "scale", "size", "from", "pin")
 # The parameters of each page: those of which no payload is a value, whose note must be there, and all others.

@@ -12,7 +12,6 @@ import pytest
 
 from app.data.annotations import Annotations, Saved
 from probe.gold.reading import gold_record, read_gold
-from tests.app.test_training import make_run
 from tests.app_payloads import in_browser as app_payloads_browser
 from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.__main__ import check_links, make_house
@@ -20,6 +19,7 @@ from tests.app_payloads.rooms import make_room
 from tests.app_payloads.tokens import HALVES, KINDS, LINKS, TOKENS
 from tests.support import browser, tiny
 from tests.support.app_pages import make_files, open_page, shown
+from tests.support.app_runs import make_run
 
 MIXED = tuple(
     KINDS[kind][place] for kind, place in {"html": 1, "markdown": 0, "streamlit": 2, "latex": 1, "vega": 1}.items()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.hostile.__main__ import PAYLOADS, Payload, build_room, mark
-from tests.probe.commands.test_bad_input import _point_at, run, traces
+from tests.support.commands import point_at, run, traces
 
 MOST_SECONDS = 20  # of a payload that wants to take for ever
 
@@ -24,7 +24,7 @@ def room(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = tmp_path / "room"
     shutil.copytree(good, target)
     for name in ("cma", "ga", "sft"):
-        _point_at(target, name)
+        point_at(target, name)
     recipe = target / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("{d}", str(target)))
     monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from probe.journal import Journal, read_journal
 from tests.laws.count import VARIABLE
 from tests.support import ROOT
 
@@ -112,14 +113,10 @@ def run(one: Property, examples: int) -> Outcome:
     return Outcome(one.key, one.digest, examples, ran, rejected, seconds, seed, tuple(failures))
 
 
-def read_journal(path: Path) -> dict[str, Outcome]:
+def known_outcomes(path: Path) -> dict[str, Outcome]:
     """What each property has behind it since it was edited or falsified; a line that was cut off is passed over."""
     known: dict[str, Outcome] = {}
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
+    for record in read_journal(path):
         one = Outcome(**{**record, "failures": tuple(record["failures"])})
         before = known.get(one.property)
         goes_on = before is not None and before.digest == one.digest and not before.failures
@@ -132,7 +129,7 @@ def campaign(wanted: Sequence[Property], examples: int, jobs: int, journal: Path
     digests = {one.key: one.digest for one in wanted}
     known = {
         key: found
-        for key, found in read_journal(journal).items()
+        for key, found in known_outcomes(journal).items()
         if digests.get(key) == found.digest and not found.failures
     }
     missing = {
@@ -141,12 +138,10 @@ def campaign(wanted: Sequence[Property], examples: int, jobs: int, journal: Path
         if one.key not in known or not known[one.key].exhausted
     }
     yield from (known[one.key] for one in wanted if missing.get(one, 0) <= 0)
-    journal.parent.mkdir(parents=True, exist_ok=True)
-    with ThreadPoolExecutor(jobs) as pool:
+    with Journal(journal) as file, ThreadPoolExecutor(jobs) as pool:
         for future in as_completed([pool.submit(run, one, count) for one, count in missing.items() if count > 0]):
             outcome = future.result()
-            with journal.open("a", encoding="utf-8") as handle:
-                handle.write(json.dumps(asdict(outcome), ensure_ascii=False) + "\n")
+            file.add(asdict(outcome))
             before = known.get(outcome.property)
             yield outcome if before is None else before + outcome
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from probe.scoring.alignment import Link, links_from_map
+from probe.gold.reading import Link
+from probe.scoring.alignment import links_from_map
 from probe.scoring.metrics import LinkCounts, link_counts
 from tests.support.strategies import SEEDS, Problem, law, problems
 

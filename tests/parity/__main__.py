@@ -25,17 +25,17 @@ from probe.distillation.losses.attended import dskd_cma
 from probe.distillation.losses.divergences import DIVERGENCES, adaptive_kl
 from probe.distillation.losses.key_query import Discriminator, Matching, ReplayPadding, released_matching
 from probe.distillation.losses.terms import LossTerms, PairedStates
-from probe.distillation.losses.transport import ConditionalTransport, released_transport
+from probe.distillation.losses.transport import ConditionalTransport
 from probe.models.attention import (
     CrossModelAttention,
     Normalisation,
     attention_scores,
-    batch_sigmas,
     keys,
     queries,
     t2s_weights,
 )
 from tests.support import ROOT
+from tests.support.published import batch_sigmas, released_transport
 
 GOLDEN = ROOT / "tests/golden"
 TOLERANCE = 1e-4

@@ -12,12 +12,12 @@ import pytest
 
 import probe
 from probe.errors import DamagedError, DataError, UsageError
-from probe.extraction.extractor import extract_maps
 from probe.gold.reading import read_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import Example, read_examples
 from tests.support import ROOT, tiny
 from tests.support.app_maps import example_texts, make_store
+from tests.support.extraction import extract_maps
 
 NAMES = {"checkpoints/dskd-cma": "cma", "out/demo/maps": "maps", "analysis/gold/gold.jsonl": "gold.jsonl"}
 

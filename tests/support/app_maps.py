@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStoreWriter
-from probe.scoring.alignment import Gold
 from probe.text.axis import TokenAxis
 
 FINGERPRINTS = {"student_tokenizer": "s" * 16, "teacher_tokenizer": "t" * 16}

@@ -21,8 +21,6 @@ from torch.nn import functional as F
 
 from probe.distillation.losses.key_query import KeyQueryTerm, Matching, highway, reverse
 
-Batched = Float[Tensor, "batch position d"]
-
 
 class Critic(nn.Module):
     """f: [..., d_key] -> [..., width] of norm 1; highway layer, dropout, linear, LeakyReLU 0.1, linear."""
@@ -107,29 +105,6 @@ def ct_matching(
 ) -> Matching:
     """The `matching` to pass to `dskd_cma` for DSKD-CMA-GA by conditional transport; lengths are of the examples."""
     return lambda queries, keys: transport_loss(networks, queries, keys, student_lengths, teacher_lengths)
-
-
-def released_transport(networks: ConditionalTransport, queries: Batched, keys: Batched) -> KeyQueryTerm:
-    """The published form: padded positions count like others, and L_kq is added to the token sums.
-
-    `queries` and `keys` are padded to one length, with the vectors of token id 0 outside the responses. The networks
-    are constants (the published optimiser leaves them out), and P_query makes transport cheap.
-    """
-    frozen = {name: value.detach() for name, value in networks.named_parameters()}
-
-    def run(name: str, vectors: Tensor) -> Tensor:
-        network: nn.Module = getattr(networks, name)
-        weights = {key.removeprefix(f"{name}."): value for key, value in frozen.items() if key.startswith(f"{name}.")}
-        return torch.func.functional_call(network, weights, (vectors,))
-
-    sides = reverse(queries), keys.detach()
-
-    def cost(kind: str, *, flip: bool) -> Tensor:
-        outputs = [run(f"{network}_{kind}", side) for network in ("critic", "navigator") for side in sides]
-        f_q, f_k, g_q, g_k = (one.transpose(1, 2) if flip else one for one in outputs)
-        return transport_cost(f_q, f_k, g_q, g_k).mean()
-
-    return KeyQueryTerm(-cost("token", flip=False) - cost("feature", flip=True), None, per_target=True)
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import importlib
 import os
 import resource
 import shutil
@@ -19,8 +18,6 @@ from pathlib import Path
 
 import pytest
 
-from probe import cli
-from probe.__main__ import main as probe_main
 from probe.maps.store import MapStore
 from tests.support import ROOT, tiny
 from tests.support.bad_input import (
@@ -35,10 +32,9 @@ from tests.support.bad_input import (
     data,
     fill,
     flip,
-    resigned,
-    settings,
     write,
 )
+from tests.support.commands import point_at, run, traces
 
 
 @pytest.fixture(scope="module")
@@ -52,31 +48,13 @@ def room(good: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     target = tmp_path / "room"
     shutil.copytree(good, target)
     for name in ("cma", "ga", "sft"):  # a checkpoint names its teacher by path; each room has its own
-        _point_at(target, name)
+        point_at(target, name)
     recipe = target / "recipe.yaml"
     recipe.write_text(recipe.read_text().replace("{d}", str(target)))
     monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     return target
 
-
-def _point_at(room: Path, name: str) -> None:
-    resigned(settings(f"{name}/config.json", teacher=str(room / "teacher")), name)(room)
-
-
-def run(command: str, room: Path) -> int:
-    """A command of ``python -m probe``, or of ``analysis`` where the first word names a module there."""
-    words = fill(command, room)
-    if words and words[0] in ("alignment_report", "export_heatmaps"):
-        module = importlib.import_module(f"analysis.{words[0]}")
-        return cli.main(module.build_parser, module.run, words[1:])
-    return probe_main(words)
-
-
-def traces(room: Path) -> set[str]:
-    """What is in the room, but for what training may keep to go on from."""
-    found = {path.relative_to(room).as_posix() for path in room.rglob("*")}
-    return {name for name in found if ".training" not in name} - {"out"}
 
 
 def assert_refused(case_says: tuple[str, ...], code: int, wanted: int, err: str) -> None:

@@ -20,10 +20,10 @@ from probe import cli
 from probe.gold.reading import write_gold
 from probe.maps.store import MapStore, MapStoreWriter
 from probe.scoring.alignment import span_gold
-from tests.analysis.test_alignment_report import PROVENANCE
 from tests.support import ROOT, tiny
 from tests.support.aligned import axis, make_gold, make_map
 from tests.support.payloads import FORMULAS
+from tests.support.reports import PROVENANCE
 from tests.support.spreadsheet import live_cells
 
 NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories

@@ -18,7 +18,7 @@ from probe.distillation import frozen_teacher, steps
 from probe.distillation.setup import prepare
 from probe.distillation.steps import Objective, step_loss
 from tests.faults.room import Room, make_room
-from tests.probe.distillation.test_engine import config
+from tests.support.training import config
 
 META = torch.device("meta")
 METHODS = {

@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 import torch
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from probe.__main__ import main
 from probe.distillation import trainer
-from probe.distillation.config import TrainConfig, read_recipe
+from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import parts_of_batch, whole_of
 from probe.distillation.engine import Engine, start
 from probe.distillation.losses.terms import add_terms
@@ -29,6 +28,7 @@ from probe.models.loading import load_causal_lm
 from probe.models.methods import METHODS
 from tests.faults.room import Room, make_room
 from tests.support import ROOT
+from tests.support.training import config
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +46,6 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
 def cache(room: Room, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PROBE_CACHE", str(room.root / "cache"))
     monkeypatch.setattr(trainer, "key_query_gap", lambda *args: trainer.KeyQueryGap(0.5, 0.0, 1.0, 1.0))
-
-
-def config(room: Room, **values: Any) -> TrainConfig:
-    return read_recipe(room.recipe, [f"{key}={yaml.safe_dump(value).splitlines()[0]}" for key, value in values.items()])
 
 
 def engine(settings: TrainConfig) -> Engine:

@@ -9,7 +9,7 @@ import torch
 
 from probe.distillation.imposed import check_covered, chunk_mask, exact_pairs, imposed_map
 from probe.errors import DataError
-from probe.scoring.alignment import Gold
+from probe.gold.reading import Gold
 from probe.text.examples import Example
 from probe.text.tokenization import PairedTokens, PairTokenizer
 from tests.support import tiny

@@ -20,13 +20,13 @@ from probe.distillation.events import add_event, read_events, rewind_events
 from probe.distillation.probe_curve import ProbeSet
 from probe.distillation.setup import prepare
 from probe.errors import DataError, UsageError
-from probe.extraction.extractor import extract_maps
 from probe.maps.store import MapStore
 from probe.models.checkpoint import load_checkpoint
 from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import read_examples
 from tests.support import tiny
+from tests.support.extraction import extract_maps
 
 STEPS, EVERY = 6, 2
 PROBED = [0, 2, 4, 6]

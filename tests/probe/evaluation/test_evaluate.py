@@ -6,6 +6,7 @@ import errno
 import json
 import math
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,11 @@ import pandas as pd
 import pytest
 
 from probe.__main__ import main
-from probe.evaluation.journal import Drawn, Journal, response_key
+from probe.errors import UsageError
+from probe.evaluation.evaluate import evaluate as evaluate_checkpoints
+from probe.evaluation.evaluate import read_data, write_tables
+from probe.evaluation.journal import Drawn, ResponseJournal, response_key
+from probe.evaluation.options import EvaluationOptions, Sampling
 from probe.evaluation.rouge import exact_match, rouge_l
 from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame
 from probe.text.examples import Example
@@ -94,14 +99,14 @@ def test_a_planted_difference_is_found_and_none_where_there_is_none() -> None:
 def test_the_journal_gives_back_what_it_took_and_cuts_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "new" / "responses.jsonl"
     drawn = Drawn("k", "a\u2028\ud83d\nb", 3, True, False)
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         journal.add(drawn)
     with open(path, "a") as file:
         file.write('{"key": "torn", "resp')
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert dict(journal.known) == {"k": drawn}
         journal.add(Drawn("l", "", 0, False, False))
-    with Journal(path) as journal:
+    with ResponseJournal(path) as journal:
         assert set(journal.known) == {"k", "l"}
 
 
@@ -224,3 +229,25 @@ def test_tables_that_cannot_be_written_leave_the_journal(
     assert [path.name for path in tmp_path.iterdir()] == ["responses.jsonl"]
     monkeypatch.setattr("probe.evaluation.evaluate._draw", lambda *_: pytest.fail("everything is in the journal"))
     assert evaluate(room, "--out", str(tmp_path)) == 0
+
+
+def test_the_library_gives_the_tables_of_the_command(room: Path, tmp_path: Path) -> None:
+    assert evaluate(room, "--out", str(tmp_path)) == 0
+    options = EvaluationOptions(Sampling(max_prompt_length=32, max_new_tokens=6), (10, 20), resamples=50)
+    counted: list[tuple[int, str]] = []
+
+    def watched(items: Iterable[object], *, total: int, label: str) -> Iterable[object]:
+        counted.append((total, label))
+        return items
+
+    data = read_data([room / "one.jsonl", room / "two.jsonl"])
+    frames = evaluate_checkpoints([str(room / "cma")], data, options, watched=watched)
+    assert counted == [(8 * 2, "cma: responses")]
+    for path in write_tables(frames, tmp_path / "library"):
+        assert path.read_bytes() == (tmp_path / path.name).read_bytes()
+
+
+@pytest.mark.parametrize("seeds", [(1, 1), (-1, 2)])
+def test_seeds_that_are_no_seeds_are_refused(seeds: tuple[int, ...]) -> None:
+    with pytest.raises(UsageError, match="different seeds of at least 0"):
+        EvaluationOptions(seeds=seeds)

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from probe.errors import NonFiniteError, UsageError
-from probe.evaluation.generation import Request, Response, Sampling, pick, respond, uniform_draws
+from probe.evaluation.generation import Request, Response, pick, respond, uniform_draws
+from probe.evaluation.options import Sampling
 from probe.models.loading import load_causal_lm, load_tokenizer
 from probe.text.examples import Example
 from probe.text.one_side import Side

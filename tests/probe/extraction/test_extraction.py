@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import math
 import shutil
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +14,21 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from probe.__main__ import main
 from probe.errors import DamagedError, NonFiniteError, UsageError
 from probe.extraction.embedding_maps import key_sigmas, maps_of_pairs
-from probe.extraction.extractor import Extractor, extract_maps
+from probe.extraction.extractor import Extractor
+from probe.extraction.writing import ExtractionOptions, write_maps
 from probe.files import write_manifest
 from probe.maps.attention_map import AttentionMap
+from probe.maps.store import MapStore
 from probe.models.attention import batch_key_sigma, key_sigma
 from probe.models.checkpoint import KIND, SCHEMA, load_checkpoint
 from probe.models.loading import load_causal_lm
 from probe.text.examples import Example, read_examples
 from probe.text.tokenization import PairedTokens
 from tests.support import tiny
+from tests.support.extraction import extract_maps
 from tests.support.reference import IGNORED, PaddedSide, dense_dskd_cma
 
 
@@ -322,3 +327,29 @@ def test_broken_embeddings_name_the_token(extractor: Extractor, examples: list[E
         list(maps_of_pairs(replace(source, weight=source.weight * 1e38), pairs))
     with pytest.raises(DamagedError, match="gives id .* has 50 rows"):
         list(maps_of_pairs(replace(source, student_table=source.student_table[:50]), pairs))
+
+
+# --- into a store ---------------------------------------------------------------------------------
+
+
+def test_the_library_writes_the_store_of_the_command(room: Path, tmp_path: Path) -> None:
+    tiny.data_file(tmp_path / "data.jsonl")
+    words = ["--checkpoint", f"{room}/cma", "--data", f"{tmp_path}/data.jsonl", "--untrained-baseline"]
+    assert main(["extract", *words, "--out", f"{tmp_path}/command", "--normalisation", "masked"]) == 0
+    extractor = Extractor.load([room / "cma"], untrained_baseline=True, max_length=512)
+    examples = read_examples(tmp_path / "data.jsonl")
+    options = ExtractionOptions(normalisation="masked")
+    counted: list[tuple[int, str]] = []
+
+    def watched(items: Iterable[AttentionMap], *, total: int, label: str) -> Iterable[AttentionMap]:
+        counted.append((total, label))
+        return items
+
+    assert write_maps(extractor, examples, tmp_path / "mine", options, watched=watched) == 2 * 2 * len(examples)
+    assert counted == [(2 * 2 * len(examples), "maps")]
+    by_command, by_hand = (MapStore.open(tmp_path / name) for name in ("command", "mine"))
+    assert all(np.array_equal(a.weights, b.weights) for a, b in zip(by_command, by_hand, strict=True))
+    left = {key: value for key, value in by_command.provenance.items() if key not in ("data", "command")}
+    assert left == by_hand.provenance
+    assert left["checkpoints"]["untrained"] == {"method": "untrained", "embeddings_of": "cma"}
+    assert by_command.provenance["command"].endswith("--max-length 512 --untrained-baseline")

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from probe.errors import DataError, UsageError
-from probe.scoring.alignment import Gold, check_gold, read_gold, write_gold
+from probe.gold.reading import Gold, check_gold, read_gold, write_gold
 from tests.support.aligned import FINGERPRINTS, axis, make_gold, make_map
 
 TEXT = "a b"

@@ -12,13 +12,13 @@ import pytest
 from analysis.gold import build as gold_build
 from analysis.gold import prefill as files
 from analysis.gold.byte_view import byte_tokens, proposed_links
-from analysis.gold.corrections import apply_corrections, make_correction, read_corrections, write_corrections
+from analysis.gold.corrections import apply_corrections, read_corrections
 from analysis.gold.review import render, stretches
 from probe.errors import DataError
-from probe.gold.reading import Gold
-from probe.scoring.alignment import read_gold
+from probe.gold.reading import Gold, read_gold
 from probe.text.display import read_back
 from probe.text.examples import read_examples
+from tests.support.corrections import make_correction, write_corrections
 
 EXAMPLES = read_examples(files.PROBE_SET)
 PREFILL = read_gold(files.PREFILL)

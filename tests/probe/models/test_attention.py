@@ -13,7 +13,6 @@ from probe.models.attention import (
     Normalisation,
     attention_scores,
     batch_key_sigma,
-    batch_sigmas,
     key_sigma,
     keys,
     measure_sigmas,
@@ -22,6 +21,7 @@ from probe.models.attention import (
     t2s_weights,
     values_t2s,
 )
+from tests.support.published import batch_sigmas
 
 
 @pytest.fixture(autouse=True)

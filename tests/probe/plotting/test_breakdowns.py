@@ -218,7 +218,7 @@ def test_same_bytes_and_no_figure_left_with_pyplot(tmp_path):
 
 
 def test_through_the_command(tmp_path, capsys):
-    from tests.analysis.test_alignment_report import make_store, report
+    from tests.support.reports import make_store, report
 
     make_store(tmp_path)
     assert report(tmp_path, figures=True) == 0

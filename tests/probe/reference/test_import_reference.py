@@ -18,17 +18,18 @@ from torch import Tensor
 
 from probe.__main__ import main
 from probe.errors import DamagedError, UnsafeError
-from probe.extraction.extractor import extract_maps
 from probe.maps.store import MapStore
 from probe.models.attention import measure_sigmas
 from probe.models.checkpoint import load_checkpoint
 from probe.models.loading import input_embeddings, load_causal_lm, load_tokenizer
 from probe.reference.files import read_tensors
+from probe.reference.import_reference import ImportOptions, import_reference
 from probe.reference.models import read_model
 from probe.reference.projectors import looks_untrained, read_projectors
 from probe.text.examples import read_examples
 from probe.text.tokenization import PairTokenizer
 from tests.support import ROOT, public_code, tiny
+from tests.support.extraction import extract_maps
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +70,28 @@ def test_an_imported_checkpoint_holds_what_the_files_held(room: Path, capsys: py
     assert (checkpoint.config.method, checkpoint.config.teacher) == ("dskd-cma", f"{room}/teacher")
     assert "sigma_k" in capsys.readouterr().out
     assert main(["verify", f"{room}/out"]) == 0
+
+
+def test_the_library_imports_what_the_command_imports(room: Path) -> None:
+    assert run(room) == 0
+    paths = {"student": room / "student", "projector": room / "student" / "projector.pt", "data": room / "data.jsonl"}
+    counted: list[tuple[int, str]] = []
+
+    def watched(items: list[object], *, total: int, label: str) -> list[object]:
+        counted.append((total, label))
+        return items
+
+    out = room / "library" / "out"
+    made = import_reference(
+        ImportOptions(**paths, teacher=f"{room}/teacher", out=out, max_length=64), command="me", watched=watched
+    )
+    assert len(counted) == 1 and counted[0][0] > 0 and made.maps is None
+    for name in ("config.json", "metrics.json", "projectors.safetensors", "student/model.safetensors"):
+        assert (out / name).read_bytes() == (room / "out" / name).read_bytes(), name
+    cards = [(place / "README.md").read_text() for place in (room / "out", out)]
+    by_command = [card.partition("\nMade by ") for card in cards]
+    assert by_command[0][0] == by_command[1][0] and by_command[1][2] == "`me`.\n"
+    assert by_command[0][2].startswith("`python -m probe import-reference --student ")
 
 
 def test_the_stored_normalisation_is_measured_on_the_data(room: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -379,7 +402,7 @@ def test_only_the_importer_unpickles() -> None:
 
 
 def test_nobody_but_the_importer_reaches_the_reader_of_pickles() -> None:
-    from tests.house.test_architecture import imports, modules
+    from tests.house.rooms import imports, modules
 
     def users(name: str) -> set[str]:
         return {user for user in modules() if f"probe.{name}" in imports(user)}

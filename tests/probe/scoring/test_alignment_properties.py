@@ -11,7 +11,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from probe.errors import DataError
-from probe.scoring.alignment import check_gold, chunks, links_from_map, read_gold, span_links, write_gold
+from probe.gold.reading import check_gold, read_gold, write_gold
+from probe.scoring.alignment import chunks, links_from_map, span_links
 from probe.scoring.tables import safe_cell
 from probe.text.examples import Example
 from probe.text.tokenization import PairTokenizer

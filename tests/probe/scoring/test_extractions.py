@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from probe.gold.reading import write_gold
 from probe.maps.store import MapStoreWriter
-from probe.scoring.alignment import write_gold
-from tests.analysis.test_alignment_report import PROVENANCE, TEXTS, example_maps, make_store, report
 from tests.support.aligned import axis, make_gold, make_map
+from tests.support.reports import PROVENANCE, TEXTS, example_maps, make_store, report
 
 
 @pytest.fixture

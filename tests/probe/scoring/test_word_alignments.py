@@ -13,7 +13,7 @@ import pytest
 from nltk.metrics import f_measure, precision, recall
 from nltk.translate.metrics import alignment_error_rate
 
-from probe.scoring.alignment import Link
+from probe.gold.reading import Link
 from probe.scoring.metrics import LinkCounts, link_counts
 
 VERSES = 400

@@ -11,10 +11,10 @@ from probe.distillation.losses.key_query import reverse
 from probe.distillation.losses.transport import (
     ConditionalTransport,
     ct_matching,
-    released_transport,
     transport_cost,
     transport_loss,
 )
+from tests.support.published import released_transport
 
 D_KEY, WIDTH = 6, 5
 
