@@ -140,7 +140,7 @@ def maps_by_kind(
         found[kind] = [torch.from_numpy(one.weights) for one in maps_of_pairs(source, pairs, direction="t2s")]
     if golds:
         found["gold"] = [imposed_map(pair, "gold", seed, golds[pair.example_id]).t2s for pair in pairs]
-    found["span"] = [imposed_map(pair, "gold", seed).t2s for pair in pairs]
+    found["span"] = [imposed_map(pair, "span").t2s for pair in pairs]
     for kind in ("chunk", "uniform", "permuted"):
         found[kind] = [imposed_map(pair, kind, seed, golds.get(pair.example_id)).t2s for pair in pairs]
     return found
@@ -155,6 +155,7 @@ def counts_of(setup: Setup, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
     from probe.distillation.losses.student_head import StudentTerms, student_side
     from probe.distillation.steps import paired_states
     from probe.models.attention import values_t2s
+    from probe.models.map_rule import with_offsets
 
     sigmas, attention, teacher = setup.normalisation, setup.attention, setup.teacher
     assert sigmas is not None and attention is not None and teacher is not None
@@ -168,7 +169,8 @@ def counts_of(setup: Setup, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
             hidden = teacher.hidden([pair])
             states = paired_states(student, batch.student, batch.teacher, teacher.embeddings, hidden)
             values = values_t2s(hidden, states.teacher_target_emb, sigmas.sigma_h, sigmas.sigma_e, attention.t2s)
-            mixed = weights.to(values) @ values
+            spans = pair.student.axis.spans, pair.teacher.axis.spans
+            mixed = with_offsets(weights.to(values) @ values, attention, weights, spans)
             side = student_side(states.student_hidden, head.weight, mixed, states.student_targets, terms, head.bias)
             for name, value in zip(MEASURES, (side.t2s_ce, side.t2s_kd, side.t2s_correct), strict=True):
                 sums[name].append((float(value), len(states.student_targets)))

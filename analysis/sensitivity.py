@@ -24,8 +24,8 @@ from probe.scoring.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:
-    from probe.extraction.embedding_maps import NormalisationKind
     from probe.extraction.extractor import Extractor
+    from probe.extraction.key_sigmas import NormalisationKind
 
 EXAMPLES = """
   python -m analysis.sensitivity --checkpoint checkpoints/dskd-cma --data analysis/gold/probe_set.jsonl \\

@@ -38,8 +38,9 @@ from probe.text.examples import Example, read_examples
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from probe.extraction.embedding_maps import DirectionChoice, NormalisationKind
+    from probe.extraction.embedding_maps import DirectionChoice
     from probe.extraction.extractor import Extractor
+    from probe.extraction.key_sigmas import NormalisationKind
 
 Texts = str | Path | Example | tuple[str, str] | Sequence["str | tuple[str, str] | Example"]
 GoldLike = Path | str | Gold | Mapping[str, Gold]

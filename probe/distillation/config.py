@@ -12,7 +12,9 @@ from typing import Any, get_type_hints
 from probe.errors import UsageError
 from probe.models.methods import METHODS
 
-IMPOSED = ("chunk", "gold", "uniform", "permuted")
+MATCHINGS = ("gan", "ct", "released", "contrastive")
+IMPOSED = ("chunk", "gold", "span", "uniform", "permuted")
+LINKED = ("gold", "span")  # imposed maps that come of links, which can be corrupted
 DIVERGENCES = (
     "forward_kl",
     "reverse_kl",
@@ -47,16 +49,19 @@ class TrainConfig:
     batch_size: int = 8  # examples of one optimiser step, however many processes and forward passes share them
     micro_batch: int = 0  # examples of one forward pass (gradient accumulation); 0: a process's share at once
     max_length: int = 256
-    # objective, methods.md
+    # objective, docs/methods.md
     kd_rate: float = 0.5  # λ
     temperature: float = 2.0  # τ
     divergence: str = "forward_kl"
-    matching: str = "gan"  # dskd-cma-ga: gan, ct or released
+    matching: str = "gan"  # dskd-cma-ga: gan, ct, released or contrastive
+    contrastive_temperature: float = 1.0  # matching contrastive: by which scores are divided
     kappa: float = 1.0  # κ, weight of L_kq
     discriminator_dropout: float = 0.1
     discriminator_width: int = 256
-    imposed: str = "gold"  # dskd-imposed: gold, uniform or permuted
-    gold: str = ""  # dskd-imposed: a gold file that has every example; empty: the links of the span rule
+    offset_values: bool = True  # dskd-cma-b: t2s states know where in its teacher token a student token lies
+    imposed: str = "gold"  # dskd-imposed: gold, span, uniform or permuted
+    gold: str = ""  # imposed gold or permuted: a gold file that has every example; empty: the links of the span rule
+    imposed_corruption: float = 0.0  # imposed gold or span: share of rows whose weight moves to another column
     # optimisation
     student_rate: float = 5e-4
     embedding_rate: float = 5e-4
@@ -108,9 +113,17 @@ class TrainConfig:
             ),
             (self.method in METHODS, "method", f"one of {', '.join(METHODS)}"),
             (self.divergence in DIVERGENCES, "divergence", f"one of {', '.join(DIVERGENCES)}"),
-            (self.matching in ("gan", "ct", "released"), "matching", "gan, ct or released"),
+            (self.matching in MATCHINGS, "matching", f"one of {', '.join(MATCHINGS)}"),
+            (0 < self.contrastive_temperature < math.inf, "contrastive_temperature", "more than 0, and finite"),
             (self.imposed in IMPOSED[1:], "imposed", f"one of {', '.join(IMPOSED[1:])}"),
             (not self.gold or self.method == "dskd-imposed", "gold", "a file only where method is dskd-imposed"),
+            (not self.gold or self.imposed != "span", "gold", "no file where imposed is span"),
+            (0 <= self.imposed_corruption <= 1, "imposed_corruption", "between 0 and 1"),
+            (
+                not self.imposed_corruption or (self.method == "dskd-imposed" and self.imposed in LINKED),
+                "imposed_corruption",
+                f"0 unless method is dskd-imposed and imposed is {' or '.join(LINKED)}",
+            ),
             (self.loss_on in ("response", "text"), "loss_on", "response or text"),
             (self.loss_on == "response" or self.method == "sft", "loss_on", "response unless method is sft"),
             (len(self.data) > 0, "data", "at least one JSONL file"),

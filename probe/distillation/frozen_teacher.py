@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from probe.distillation.losses.fused_head import TeacherSummary, teacher_summary
+from probe.distillation.losses.target_likelihood import target_likelihoods
 from probe.distillation.teacher_cache import state_key
 from probe.text.tokenization import PairedTokens
 
@@ -29,6 +30,7 @@ class FrozenTeacher:
     fingerprint: str = ""
     token_map: Tensor | None = None
     summaries: dict[str, TeacherSummary] = field(default_factory=dict)
+    likelihoods: dict[str, Tensor] = field(default_factory=dict)
 
     def hidden(self, pairs: Sequence[PairedTokens]) -> Tensor:
         """Last hidden states of all pairs' response positions, flat, float32."""
@@ -47,6 +49,19 @@ class FrozenTeacher:
                 self.summaries[key] = _moved(summary, torch.device("cpu"))  # one for each text: more than a GPU holds
         parts = [_moved(self.summaries[state_key(pair.teacher)], self.head.device) for pair in pairs]
         return TeacherSummary(torch.cat([p.expected_head for p in parts]), torch.cat([p.negentropy for p in parts]))
+
+    @torch.no_grad()
+    def log_likelihoods(self, pairs: Sequence[PairedTokens]) -> Tensor:
+        """log p(z_j) of all pairs' targets, flat, untempered, computed the first time a text is met (by itself, as in
+        :meth:`summary`)."""
+        device = self.head.device
+        for pair in pairs:
+            key = state_key(pair.teacher)
+            if key not in self.likelihoods:
+                targets = torch.tensor(pair.teacher.targets, device=device)
+                found = target_likelihoods(self.hidden([pair]), self.head, targets, self.head_bias)
+                self.likelihoods[key] = found.log_p  # a number a position: no need of the CPU
+        return torch.cat([self.likelihoods[state_key(pair.teacher)] for pair in pairs]).to(device)
 
     def to(self, device: torch.device) -> FrozenTeacher:
         """The same teacher with its tables on ``device``; states and summaries stay on the CPU until they are asked."""

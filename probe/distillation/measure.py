@@ -12,6 +12,7 @@ from torch import Tensor
 from probe.distillation.losses.key_query import Discriminator, key_query_loss
 from probe.extraction.mismatch import Distances, energy_distance, subsample
 from probe.models.attention import CrossModelAttention, attention_scores, keys, queries
+from probe.models.map_rule import map_weights, rule_of
 from probe.scoring.alignment import span_links
 from probe.text.tokenization import PairedTokens
 
@@ -56,11 +57,11 @@ def span_accuracy(
     rows = 0
     for pair in pairs:
         query, key = pair_keys_queries(pair, tables, attention, sigma_k)
-        weights = torch.softmax(attention_scores(query, key), dim=-1)
+        spans = pair.student.axis.spans, pair.teacher.axis.spans
+        ((weights,),) = map_weights(rule_of(attention), [attention_scores(query, key)], [spans], ["t2s"])
         heaviest = (weights >= weights.amax(dim=1, keepdim=True) - TIE).double()
         credit = heaviest / heaviest.sum(dim=1, keepdim=True)
-        links = span_links(pair.student.axis.spans, pair.teacher.axis.spans)
-        sure, possible = (_mask(kind, weights) for kind in links)
+        sure, possible = (_mask(kind, weights) for kind in span_links(*spans))
         sums += torch.stack([(credit * sure).sum(), (credit * possible).sum(), (weights.double() * possible).sum()])
         rows += len(weights)
     share = (sums / max(rows, 1)).tolist()

@@ -14,9 +14,19 @@ from torch import Tensor
 from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import PairedBatch
 from probe.distillation.frozen_teacher import FrozenTeacher
-from probe.distillation.imposed import ImposedMap, chunk_mask, exact_pairs, imposed_map
+from probe.distillation.imposed import (
+    ImposedMap,
+    chunk_index,
+    chunk_mask,
+    corrupted,
+    exact_pairs,
+    imposed_map,
+    linked_cells,
+)
 from probe.distillation.losses.aligned import dskd, kd, mined, uld
+from probe.distillation.losses.alm import alm
 from probe.distillation.losses.attended import dskd_cma
+from probe.distillation.losses.contrastive import contrastive_matching
 from probe.distillation.losses.divergences import DIVERGENCES, Divergence
 from probe.distillation.losses.key_query import (
     Matching,
@@ -82,6 +92,12 @@ def _uld(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return uld(states, *run.heads, **run.options(batch))
 
 
+def _alm(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+    options = run.options(batch)
+    options.pop("teacher_bias")
+    return alm(states, run.heads[0], run.teacher.log_likelihoods(batch.pairs), chunk_index(batch.pairs), **options)
+
+
 def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     assert run.teacher.token_map is not None
     mapping, parts, first = run.teacher.token_map.cpu().numpy(), [], 0
@@ -131,6 +147,10 @@ def _cma(run: Run, batch: PairedBatch, states: PairedStates, **alignment: Any) -
     )
 
 
+def _cma_b(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+    return _cma(run, batch, states, spans=[(pair.student.axis.spans, pair.teacher.axis.spans) for pair in batch.pairs])
+
+
 def _cla(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _cma(run, batch, states, masks=[chunk_mask(pair) for pair in batch.pairs])
 
@@ -140,10 +160,11 @@ def _clp(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
 
 
 def _imposed(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    kind, seed = run.config.imposed, run.config.seed
-    return _given(
-        run, batch, states, [imposed_map(pair, kind, seed, run.gold.get(pair.example_id)) for pair in batch.pairs]
-    )
+    kind, seed, rate = run.config.imposed, run.config.seed, run.config.imposed_corruption
+    maps = [imposed_map(pair, kind, seed, run.gold.get(pair.example_id)) for pair in batch.pairs]
+    if rate:
+        maps = [corrupted(one, pair, rate, seed) for one, pair in zip(maps, batch.pairs, strict=True)]
+    return _given(run, batch, states, maps)
 
 
 def _given(run: Run, batch: PairedBatch, states: PairedStates, maps: list[ImposedMap]) -> LossTerms:
@@ -155,16 +176,23 @@ OBJECTIVES: dict[str, Objective] = {
     "dskd": _dskd,
     "dskd-cma": _cma,
     "dskd-cma-ga": _cma,
+    "dskd-cma-b": _cma_b,
+    "dskd-cma-m": _cma,
     "dskd-cla": _cla,
     "dskd-clp": _clp,
     "dskd-imposed": _imposed,
     "dskd-eta": _eta,
     "uld": _uld,
     "mined": _mined,
+    "alm": _alm,
 }
 
 
 def _matching(run: Run, batch: PairedBatch) -> Matching | None:
+    if run.config.method == "dskd-cma-ga" and run.config.matching == "contrastive":
+        lengths, whole = (batch.student.lengths, batch.teacher.lengths), (batch.whole.n_student, batch.whole.n_teacher)
+        positives = [linked_cells(pair) for pair in batch.pairs]
+        return contrastive_matching(positives, lengths, whole, run.config.contrastive_temperature)
     critic: Any = run.trained.discriminator
     if critic is None:
         return None

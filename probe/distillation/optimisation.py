@@ -14,6 +14,8 @@ from probe.distillation.config import TrainConfig
 from probe.distillation.sharded import spread_like, whole_tensor
 from probe.errors import DamagedError
 
+SCORING = ("attention.query.", "attention.gap")  # what the scores are made of: it has the query's rate
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -40,7 +42,7 @@ def parameter_groups(trained: Trained, config: TrainConfig) -> list[dict[str, An
     """AdamW groups with a peak ``rate`` each; weights of rank 2 and more decay, biases, norms and the token
     embedding do not.
 
-    With ``matching: released`` the discriminator stays out, as in the published code (methods.md).
+    With ``matching: released`` the discriminator stays out, as in the published code (docs/methods.md).
     """
     embedding = {id(p) for p in trained.student.get_input_embeddings().parameters()}  # type: ignore[operator]
     rates = {
@@ -55,7 +57,7 @@ def parameter_groups(trained: Trained, config: TrainConfig) -> list[dict[str, An
             continue
         is_embedding = id(parameter) in embedding
         rate = config.embedding_rate if is_embedding else rates[kind]
-        rate = config.query_rate if name.startswith("attention.query.") else rate
+        rate = config.query_rate if name.startswith(SCORING) else rate
         decay = config.weight_decay if parameter.ndim >= 2 and not is_embedding else 0.0
         groups.setdefault((rate, decay), []).append(parameter)
     return [{"params": p, "lr": rate, "rate": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]

@@ -88,15 +88,8 @@ def probe_maps(setup: Setup, probes: ProbeSet, step: int) -> list[AttentionMap]:
     """The t2s maps of the probe set as the run is now."""
     attention, normalisation, tables = setup.attention, setup.normalisation, setup.tables
     assert attention is not None and normalisation is not None
-    source = MapSource(
-        checkpoint=step_name(step),
-        method=setup.config.method,
-        student_table=tables.student,
-        teacher_table=tables.teacher,
-        weight=attention.query.weight.detach(),
-        bias=attention.query.bias.detach(),
-        sigma_k=normalisation.sigma_k,
-    )
+    both = tables.student, tables.teacher
+    source = MapSource.of(step_name(step), setup.config.method, both, attention, normalisation.sigma_k)
     return list(maps_of_pairs(source, probes.pairs, direction="t2s"))
 
 

@@ -30,7 +30,7 @@ from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, st
 from probe.distillation.token_match import token_map
 from probe.errors import UsageError
 from probe.gold.reading import read_gold
-from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas
+from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas, new_projectors
 from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint
 from probe.models.loading import (
     best_device,
@@ -40,7 +40,7 @@ from probe.models.loading import (
     load_tokenizer,
     resolve_model,
 )
-from probe.models.methods import METHODS
+from probe.models.methods import METHODS, has_discriminator
 from probe.text.examples import Example
 from probe.text.tokenization import PairedTokens, PairTokenizer
 
@@ -76,9 +76,9 @@ class Setup:
         module: Any = self.trained.attention
         if module is None:
             return None
-        kind = CrossModelAttention if isinstance(module, CrossModelAttention) else SpaceProjectors
-        widths = self.checkpoint.student_dim, self.checkpoint.teacher_dim
-        return on_cpu(module, lambda: kind(*widths))  # type: ignore[return-value]
+        widths, offset_values = (self.checkpoint.student_dim, self.checkpoint.teacher_dim), self.config.offset_values
+        new: Any = partial(new_projectors, METHODS[self.config.method], *widths, offset_values=offset_values)
+        return on_cpu(module, new)  # type: ignore[return-value]
 
     @property
     def attention(self) -> CrossModelAttention | None:
@@ -163,14 +163,13 @@ def _adapters(
     config: TrainConfig, student_dim: int, teacher_dim: int
 ) -> tuple[SpaceProjectors | CrossModelAttention | None, torch.nn.Module | None]:
     """The method's projectors and its discriminator, new, by ``config.seed``."""
-    method, projectors, key_dim = METHODS[config.method], None, 2 * teacher_dim
+    method = METHODS[config.method]
     torch.manual_seed(config.seed)
-    if method.projectors:
-        projectors = (CrossModelAttention if method.query else SpaceProjectors)(student_dim, teacher_dim)
-    if not method.discriminator:
+    projectors = new_projectors(method, student_dim, teacher_dim, offset_values=config.offset_values)
+    if not has_discriminator(config.method, config.matching):
         return projectors, None
     kind = ConditionalTransport if config.matching == "ct" else Discriminator
-    return projectors, kind(key_dim, config.discriminator_width, config.discriminator_dropout)
+    return projectors, kind(2 * teacher_dim, config.discriminator_width, config.discriminator_dropout)
 
 
 def _student(
@@ -231,7 +230,7 @@ def _where_it_fits(model: PreTrainedModel, report: Report) -> PreTrainedModel:
 
 
 def calibrate(pairs: Sequence[PairedTokens], teacher: FrozenTeacher) -> Normalisation:
-    """The frozen normalisation: σ over the valid response positions of a calibration sample (methods.md)."""
+    """The frozen normalisation: σ over the valid response positions of a calibration sample (docs/methods.md)."""
     inputs = [i for pair in pairs for i in pair.teacher.inputs]
     targets = [i for pair in pairs for i in pair.teacher.targets]
     hidden = torch.cat([teacher.states[state_key(pair.teacher)].float() for pair in pairs])

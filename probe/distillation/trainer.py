@@ -71,7 +71,7 @@ def _run_steps(engine: Engine, watch: Watch, first: int, curve: Curve, state_dir
         terms = engine.train_step([setup.training[i] for i in indices], step)
         saving = (step + 1) % config.save_every == 0 and step + 1 < config.steps
         if saving or step % config.log_every == 0 or step == config.steps - 1:
-            curve.append(_log_entry(step, engine.total(terms)))
+            curve.append(_log_entry(step, engine.total(terms)) | _gap_rate(setup))
             report(_log_line(curve[-1], config.steps, time.monotonic() - started))
             watch.logged(curve[-1])
         watch.stepped(step + 1)
@@ -117,6 +117,12 @@ def _log_entry(step: int, terms: LossTerms) -> dict[str, float]:
         entry["t2s_accuracy"] = terms.t2s_accuracy
     means = {"kq": terms.kq, "discriminator_accuracy": terms.discriminator_accuracy}
     return entry | {name: float(value) for name, value in means.items() if value is not None}
+
+
+def _gap_rate(setup: Setup) -> dict[str, float]:
+    """λ of the byte gap after the step, where the method has one: its path is read from the curve."""
+    gap = getattr(setup.trained.attention, "gap", None)
+    return {} if gap is None else {"gap_rate": float(torch.nn.functional.softplus(whole_tensor(gap.detach())))}
 
 
 def _log_line(entry: dict[str, float], steps: int, seconds: float) -> str:

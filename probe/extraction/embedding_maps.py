@@ -1,4 +1,4 @@
-"""Attention maps from embeddings alone: a look-up, one projection and one softmax; no transformer is run.
+"""Attention maps from embeddings (and byte spans, or order): a look-up and one projection; no transformer is run.
 
 Keys and queries depend on (input, target) token pairs only, and the query is affine. So every *distinct* token is
 projected once per chunk of examples, into the narrower of the two embedding spaces, and a map is one small product:
@@ -11,19 +11,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probe.errors import DamagedError, NonFiniteError, UsageError
+from probe.errors import DamagedError, NonFiniteError
+from probe.extraction.key_sigmas import NormalisationKind, key_sigmas
 from probe.maps.attention_map import AttentionMap, Direction
+from probe.models.attention import CrossModelAttention
+from probe.models.map_rule import MapRule, map_weights, rule_of
 from probe.text.tokenization import PairedTokens, TokenizedSide
 
-NormalisationKind = Literal["frozen", "batch", "masked", "example"]
 DirectionChoice = Literal["t2s", "s2t", "both"]
+ORDERED_TOGETHER = 16  # examples whose paths are summed at once: each step of a diagonal costs as much as one
 PROJECTION_ROWS = 256  # a fixed number of rows per product: a token's projection is the same whatever its company
 
 
@@ -37,6 +40,7 @@ class MapSource:
         teacher_table: input embeddings [teacher vocabulary, d_t].
         weight, bias: the query projector P_query, [2 d_t, 2 d_s] and [2 d_t].
         sigma_k: the frozen standard deviation of the keys.
+        rule: how scores become weights: the method's byte gap, or order.
 
     Raises:
         DamagedError: the projector does not fit the tables; gives both shapes.
@@ -50,6 +54,23 @@ class MapSource:
     weight: Float[Tensor, "2*d_t 2*d_s"]
     bias: Float[Tensor, " 2*d_t"]
     sigma_k: float
+    rule: MapRule = MapRule()
+
+    @classmethod
+    def of(
+        cls,
+        checkpoint: str,
+        method: str,
+        tables: tuple[Float[Tensor, "vocab_s d_s"], Float[Tensor, "vocab_t d_t"]],
+        attention: CrossModelAttention,
+        sigma_k: float,
+    ) -> MapSource:
+        """The source of a method's projectors, detached, and both embedding ``tables``."""
+        rule = rule_of(attention)
+        if isinstance(rule.gap_rate, Tensor):
+            rule = replace(rule, gap_rate=float(rule.gap_rate.detach()))
+        query = attention.query
+        return cls(checkpoint, method, *tables, query.weight.detach(), query.bias.detach(), sigma_k, rule)
 
     def __post_init__(self) -> None:
         d_s, d_t = self.student_table.shape[1], self.teacher_table.shape[1]
@@ -67,12 +88,15 @@ class MapSource:
 
 
 def untrained(source: MapSource, seed: int) -> MapSource:
-    """The baseline: the same embeddings and sigma under a query projector at its (seeded) initial values."""
+    """The baseline: the same embeddings and sigma under a query projector at its (seeded) initial values.
+
+    Its scores become weights as DSKD-CMA's do, without bytes or order, whatever the method of ``source``.
+    """
     generator = torch.Generator().manual_seed(seed)
     bound = 1 / math.sqrt(source.weight.shape[1])  # the default of nn.Linear, for weight and bias
     weight = torch.empty_like(source.weight, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
     bias = torch.empty_like(source.bias, dtype=torch.float32).uniform_(-bound, bound, generator=generator)
-    return replace(source, checkpoint="untrained", method="untrained", weight=weight, bias=bias)
+    return replace(source, checkpoint="untrained", method="untrained", weight=weight, bias=bias, rule=MapRule())
 
 
 def maps_of_pairs(
@@ -103,44 +127,62 @@ def maps_of_pairs(
     teacher = _Distinct.of([pair.teacher for pair in pairs], source.teacher_table, f"{source.checkpoint}: teacher")
     sigmas = key_sigmas(source, pairs, normalisation, batch_size, padded_length)
     rows, columns, shifts = _factors(source, student, teacher)
-    for number, (pair, sigma) in enumerate(zip(pairs, sigmas, strict=True)):
+
+    def score(number: int) -> Float[Tensor, "student teacher"]:
         left = rows.of(student.inputs[number], student.targets[number])
         right = columns.of(teacher.inputs[number], teacher.targets[number])
         scores = left @ right.T
         if shifts is not None:
             scores += shifts.of(teacher.inputs[number], teacher.targets[number])[:, 0]
-        scores *= 1 / (sigma * math.sqrt(2 * source.teacher_table.shape[1]))
-        yield from _maps(source, pair, scores, direction, normalisation)
+        return scores.mul_(1 / (sigmas[number] * math.sqrt(2 * source.teacher_table.shape[1])))
+
+    together = ORDERED_TOGETHER if source.rule.in_order else 1
+    for start in range(0, len(pairs), together):
+        part = range(start, min(start + together, len(pairs)))
+        yield from _maps(source, [pairs[n] for n in part], [score(n) for n in part], direction, normalisation)
 
 
 def _maps(
     source: MapSource,
-    pair: PairedTokens,
-    scores: Float[Tensor, "student teacher"],
+    pairs: Sequence[PairedTokens],
+    scores: Sequence[Float[Tensor, "_ _"]],
     choice: DirectionChoice,
     normalisation: str,
 ) -> Iterator[AttentionMap]:
     directions: tuple[Direction, ...] = ("t2s", "s2t") if choice == "both" else (choice,)
-    for direction in directions:
-        weights = torch.softmax(scores, dim=1 if direction == "t2s" else 0)
-        if not math.isfinite(weights.sum()):  # a softmax is NaN or finite, and NaN survives a sum
-            raise NonFiniteError(
-                f"{source.checkpoint}: the {direction} weights of example {pair.example_id} are NaN or infinite: "
-                f"its scores reach {scores.abs().max():g}. The embeddings or the projector are broken; train again."
-            )
-        yield AttentionMap(
-            example_id=pair.example_id,
-            category=pair.category,
-            checkpoint=source.checkpoint,
-            method=source.method,
-            direction=direction,
-            normalisation=normalisation,
-            text=pair.text,
-            student=pair.student.axis,
-            teacher=pair.teacher.axis,
-            weights=weights.numpy(),
-            truncated=pair.truncated,
+    spans = [(pair.student.axis.spans, pair.teacher.axis.spans) for pair in pairs]
+    made = map_weights(source.rule, scores, spans, directions)
+    for pair, score, weights in zip(pairs, scores, made, strict=True):
+        for direction, one in zip(directions, weights, strict=True):
+            yield _map(source, pair, score, direction, one, normalisation)
+
+
+def _map(
+    source: MapSource,
+    pair: PairedTokens,
+    scores: Float[Tensor, "student teacher"],
+    direction: Direction,
+    weights: Float[Tensor, "student teacher"],
+    normalisation: str,
+) -> AttentionMap:
+    if not math.isfinite(weights.sum()):  # weights are NaN or finite, and NaN survives a sum
+        raise NonFiniteError(
+            f"{source.checkpoint}: the {direction} weights of example {pair.example_id} are NaN or infinite: "
+            f"its scores reach {scores.abs().max():g}. The embeddings or the projector are broken; train again."
         )
+    return AttentionMap(
+        example_id=pair.example_id,
+        category=pair.category,
+        checkpoint=source.checkpoint,
+        method=source.method,
+        direction=direction,
+        normalisation=normalisation,
+        text=pair.text,
+        student=pair.student.axis,
+        teacher=pair.teacher.axis,
+        weights=weights.numpy(),
+        truncated=pair.truncated,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,9 +250,7 @@ def _factors(source: MapSource, student: _Distinct, teacher: _Distinct) -> tuple
     return _Sum(student.rows, student.rows, joined=True), columns, shifts
 
 
-def _project(
-    rows: Float[Tensor, "vocab width"], matrix: Float[Tensor, "width other"]
-) -> Float[Tensor, "vocab other"]:
+def _project(rows: Float[Tensor, "vocab width"], matrix: Float[Tensor, "width other"]) -> Float[Tensor, "vocab other"]:
     """``rows @ matrix`` in blocks of a fixed height, so that a row's rounding does not depend on the others."""
     out = rows.new_empty(len(rows), matrix.shape[1])
     for start in range(0, len(rows), PROJECTION_ROWS):
@@ -219,60 +259,3 @@ def _project(
         full = torch.nn.functional.pad(block, (0, 0, 0, padding)) if padding else block
         out[start : start + len(block)] = (full @ matrix)[: len(block)]
     return out
-
-
-def key_sigmas(
-    source: MapSource,
-    pairs: Sequence[PairedTokens],
-    kind: NormalisationKind,
-    batch_size: int = 8,
-    padded_length: int | None = None,
-) -> list[float]:
-    """σ_k for each pair: the standard deviation (n - 1) over all elements of a set of keys [E_t(x_j); E_t(z_j)].
-
-    ``frozen``: the checkpoint's own. ``example``: this example's response positions. ``masked``: the response
-    positions of its batch. ``batch`` (as published): all padded positions of its batch, where every prompt and padding
-    position holds the embedding of token 0 twice; ``padded_length`` is the number of positions (default: the longest
-    teacher sequence of the batch).
-
-    Raises:
-        UsageError: another kind, or a padded length that is too short.
-        NonFiniteError: the keys do not vary, or are not finite.
-    """
-    if kind not in get_args(NormalisationKind):
-        raise UsageError(f"wanted a normalisation of {', '.join(get_args(NormalisationKind))}, got {kind!r}.")
-    if kind == "frozen":
-        return [source.sigma_k] * len(pairs)
-    if kind == "example":
-        return [_spread(source.teacher_table, [pair], 0) for pair in pairs]
-    sigmas: list[float] = []
-    for start in range(0, len(pairs), batch_size):
-        batch = pairs[start : start + batch_size]
-        zeros = _zero_positions(batch, padded_length) if kind == "batch" else 0
-        sigmas += [_spread(source.teacher_table, batch, zeros)] * len(batch)
-    return sigmas
-
-
-def _zero_positions(batch: Sequence[PairedTokens], padded_length: int | None) -> int:
-    """How many positions of the padded batch are prompt or padding."""
-    longest = max(len(pair.teacher.ids) - 1 for pair in batch)
-    length = longest if padded_length is None else padded_length
-    if length < longest:
-        raise UsageError(f"wanted a padded length of at least {longest} (the longest example), got {length}.")
-    return len(batch) * length - sum(len(pair.teacher.axis) for pair in batch)
-
-
-def _spread(table: Float[Tensor, "vocab width"], batch: Sequence[PairedTokens], zeros: int) -> float:
-    """Standard deviation over the keys of ``batch`` and ``zeros`` further positions of token 0, from token counts."""
-    used = [ids for pair in batch for ids in (pair.teacher.inputs, pair.teacher.targets)]
-    ids, counts = np.unique(np.concatenate([np.asarray(run, dtype=np.int64) for run in used]), return_counts=True)
-    if zeros:
-        ids, counts = np.append(ids, 0), np.append(counts, 2 * zeros)
-    rows = table[torch.from_numpy(ids)].double()
-    weights = torch.from_numpy(counts).double()
-    total = weights.sum() * table.shape[1]
-    mean = (weights @ rows.sum(dim=1)) / total
-    sigma = math.sqrt((weights @ (rows - mean).square().sum(dim=1)) / (total - 1))
-    if not 0 < sigma < math.inf:
-        raise NonFiniteError(f"the keys of {batch[0].example_id} and its batch have the standard deviation {sigma}.")
-    return sigma

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from probe.errors import DamagedError, UsageError
 from probe.extraction import embedding_maps
-from probe.extraction.embedding_maps import DirectionChoice, MapSource, NormalisationKind
+from probe.extraction.embedding_maps import DirectionChoice, MapSource
+from probe.extraction.key_sigmas import NormalisationKind
 from probe.maps.attention_map import AttentionMap
 from probe.models.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
 from probe.models.loading import input_embeddings, load_tokenizer, resolve_model
@@ -147,12 +148,5 @@ def _source(checkpoint: Checkpoint, teacher: str, teacher_table: Float[Tensor, "
             f"{config.teacher_embeddings}), found {found}. Give the right model with --teacher."
         )
     assert config.normalisation is not None  # require_attention() found projectors
-    return MapSource(
-        checkpoint=_name(checkpoint),
-        method=config.method,
-        student_table=student_table,
-        teacher_table=teacher_table,
-        weight=attention.query.weight.detach(),
-        bias=attention.query.bias.detach(),
-        sigma_k=config.normalisation.sigma_k,
-    )
+    tables, sigma_k = (student_table, teacher_table), config.normalisation.sigma_k
+    return MapSource.of(_name(checkpoint), config.method, tables, attention, sigma_k)

@@ -1,7 +1,8 @@
 """Cross-model attention: the three projectors, and the pure functions that make maps of embeddings (arXiv 2406.17328).
 
 Rows are student positions, columns teacher positions, always. Keys and queries are made of the embeddings of input and
-target tokens alone, so a map needs no transformer forward; `methods.md` gives the equations that the docstrings repeat.
+target tokens alone (and of bytes or order, see :mod:`probe.models.map_rule`), so a map needs no transformer forward;
+docs/methods.md gives the equations that the docstrings repeat.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from probe.errors import NonFiniteError, UsageError
+from probe.models.byte_gap import FEATURES
+from probe.models.methods import Method
 
 NORMALISATIONS = ("frozen", "batch", "masked", "example")
+FIRST_GAP_RATE = 0.05  # λ_0 of dskd-cma-b: a byte of distance costs a twentieth of a nat
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,42 @@ class CrossModelAttention(nn.Module):
         self.query = nn.Linear(2 * student_dim, 2 * teacher_dim)
         self.t2s = nn.Linear(teacher_dim, student_dim)
         self.s2t = nn.Linear(student_dim, teacher_dim)
+
+
+class ByteAttention(CrossModelAttention):
+    """The projectors of DSKD-CMA-B: besides, λ = softplus(ℓ) of the byte gap and, where asked for, U of offset values.
+
+    ``gap`` is ℓ [1]; ``offset`` is U: FEATURES -> d_s, linear, 0 at first, or None. With λ = 0 and U = 0 all is as in
+    DSKD-CMA, to the bit.
+    """
+
+    def __init__(self, student_dim: int, teacher_dim: int, offset_values: bool = True) -> None:
+        super().__init__(student_dim, teacher_dim)
+        self.gap = nn.Parameter(torch.tensor([math.log(math.expm1(FIRST_GAP_RATE))]))
+        self.offset = nn.Linear(FEATURES, student_dim, bias=False) if offset_values else None
+        if self.offset is not None:
+            nn.init.zeros_(self.offset.weight)
+
+    @property
+    def gap_rate(self) -> Float[Tensor, " 1"]:
+        """λ, with gradient."""
+        return nn.functional.softplus(self.gap)
+
+
+class MonotoneAttention(CrossModelAttention):
+    """The projectors of DSKD-CMA-M, the same as DSKD-CMA's: its maps are what is made of the scores in another way."""
+
+
+def new_projectors(
+    method: Method, student_dim: int, teacher_dim: int, *, offset_values: bool = True
+) -> SpaceProjectors | CrossModelAttention | None:
+    """The projectors that a method has, as initialised; ``offset_values`` counts where it reads bytes."""
+    if not method.projectors:
+        return None
+    if method.reads_bytes:
+        return ByteAttention(student_dim, teacher_dim, offset_values)
+    kind = MonotoneAttention if method.in_order else CrossModelAttention if method.query else SpaceProjectors
+    return kind(student_dim, teacher_dim)
 
 
 def keys(

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import MANIFEST, atomic_directory, read_manifest, refuse_outside, write_json, write_manifest
-from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors
-from probe.models.methods import METHODS
+from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, new_projectors
+from probe.models.methods import METHODS, has_discriminator
 from probe.version import __version__
 
 if TYPE_CHECKING:
@@ -145,18 +145,18 @@ def load_checkpoint(directory: Path | str, *, verify: bool = True) -> Checkpoint
     manifest = read_manifest(directory, KIND, SCHEMA, verify=verify)
     _refuse_unlisted(directory, manifest)
     config = _read_config(directory / "config.json")
-    attention: CrossModelAttention | SpaceProjectors | None = None
     if config.method not in METHODS:
         raise DamagedError(f"{directory}/config.json names the method {config.method!r}; known: {', '.join(METHODS)}.")
     method = METHODS[config.method]
     if config.normalisation is None and method.scaled:
         raise DamagedError(f"{directory}/config.json lacks the normalisation, which the method {config.method} has.")
-    if method.projectors:
-        kind = CrossModelAttention if method.query else SpaceProjectors
-        attention = kind(config.student_dim, config.teacher_dim)
+    offset_values = bool(config.settings.get("offset_values", True))
+    attention = new_projectors(method, config.student_dim, config.teacher_dim, offset_values=offset_values)
+    if attention is not None:
         load_exactly(attention, _read_tensors(directory / PROJECTORS), directory / PROJECTORS)
     discriminator = _read_tensors(directory / DISCRIMINATOR) if (directory / DISCRIMINATOR).is_file() else None
-    if discriminator is None and method.discriminator and IMPORTED not in config.settings:
+    needed = has_discriminator(config.method, config.settings.get("matching", ""))
+    if discriminator is None and needed and IMPORTED not in config.settings:
         raise DamagedError(f"{directory} lacks {DISCRIMINATOR}, which the method {config.method} has.")
     if not (directory / "student" / "config.json").is_file():
         raise DamagedError(f"{directory} lacks student/config.json; the checkpoint has no student.")
@@ -180,6 +180,8 @@ def _read_config(path: Path) -> CheckpointConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         normalisation = values.pop("normalisation")
+        if not isinstance(values["settings"], dict):
+            raise TypeError(f"settings are {type(values['settings']).__name__}, not key: value")
         return CheckpointConfig(
             normalisation=None if normalisation is None else Normalisation(**normalisation), **values
         )

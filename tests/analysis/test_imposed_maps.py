@@ -28,6 +28,7 @@ def made(tmp_path_factory):
     teacher = tiny.model_directory(root / "teacher", "llama", "sentencepiece")
     for number, name in enumerate(("one", "two")):
         tiny.checkpoint_directory(root / name, teacher, seed=number)
+    tiny.checkpoint_directory(root / "bytes", teacher, method="dskd-cma-b")
     tiny.data_file(root / "data.jsonl")
     yield root
     patch.undo()
@@ -55,10 +56,14 @@ def test_every_map_is_measured_and_compared_with_the_own_one(made, capsys) -> No
     assert (made / "out/imposed_maps.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_the_numbers_are_those_of_the_loss(made) -> None:
+@pytest.mark.parametrize("name", ["one", "bytes"])
+def test_the_numbers_are_those_of_the_loss(made, name: str) -> None:
     """t2s cross-entropy and correct answers under the uniform map are dskd_cma's, called with that map."""
     args = Namespace(data=made / "data.jsonl", teacher=None, max_length=None)
-    setup = imposed_maps.setup_of(load_checkpoint(made / "one"), args)
+    setup = imposed_maps.setup_of(load_checkpoint(made / name), args)
+    if name == "bytes":
+        torch.nn.init.constant_(setup.attention.offset.weight, 0.5)  # offset values count under any map
+    spans = [(pair.student.axis.spans, pair.teacher.axis.spans) for pair in setup.training]
     maps = [imposed_map(pair, "uniform") for pair in setup.training]
     counts = imposed_maps.counts_of(setup, [one.t2s for one in maps])
     batch = paired_batch(setup.training)
@@ -69,7 +74,7 @@ def test_the_numbers_are_those_of_the_loss(made) -> None:
         )
         terms = dskd_cma(
             states, setup.attention, student.get_output_embeddings().weight, teacher.head, setup.normalisation,
-            maps=[one.t2s for one in maps], s2t_maps=[one.s2t for one in maps],
+            maps=[one.t2s for one in maps], s2t_maps=[one.s2t for one in maps], spans=spans,
         )  # fmt: skip
     assert counts["t2s_ce"][:, 0].sum() == pytest.approx(float(terms.t2s_ce), rel=1e-5)
     assert counts["t2s_accuracy"][:, 0].sum() == float(terms.t2s_correct)

@@ -17,9 +17,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe.distillation.losses.key_query import Discriminator
-from probe.models.attention import CrossModelAttention, Normalisation
+from probe.models.attention import Normalisation, new_projectors
 from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
 from probe.models.loading import input_embeddings, load_tokenizer
+from probe.models.methods import METHODS
 from probe.text.tokenization import PairTokenizer
 
 ARCHITECTURES = ("gpt2", "llama", "qwen2", "mistral", "gpt_neox")
@@ -165,7 +166,7 @@ def checkpoint_directory(
     with torch.random.fork_rng():
         torch.manual_seed(1000 + seed)  # not the untrained baseline's projector, which starts from ``seed``
         if method != "sft":
-            attention = CrossModelAttention(width, table.shape[1])
+            attention = new_projectors(METHODS[method], width, table.shape[1])
         if method == "dskd-cma-ga":
             discriminator = Discriminator(2 * table.shape[1], 8, 0.0).state_dict()
     config = CheckpointConfig(

@@ -23,8 +23,8 @@ from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.packed_teacher import is_packed
 from probe.distillation.steps import AUTOCAST
 from probe.errors import UsageError
-from probe.models.attention import CrossModelAttention, SpaceProjectors
-from probe.models.methods import METHODS
+from probe.models.attention import new_projectors
+from probe.models.methods import METHODS, has_discriminator
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig
@@ -114,9 +114,9 @@ def trainable(config: TrainConfig, student: PretrainedConfig, teacher: Architect
     modules: list[torch.nn.Module] = []
     with torch.device("meta"):
         width: int = student.hidden_size
-        if method.projectors:
-            modules.append((CrossModelAttention if method.query else SpaceProjectors)(width, teacher.width))
-        if method.discriminator:
+        projectors = new_projectors(method, width, teacher.width, offset_values=config.offset_values)
+        modules += [] if projectors is None else [projectors]
+        if has_discriminator(config.method, config.matching):
             kind = ConditionalTransport if config.matching == "ct" else Discriminator
             modules.append(kind(2 * teacher.width, config.discriminator_width, config.discriminator_dropout))
     adapters = sum(p.numel() for module in modules for p in module.parameters())

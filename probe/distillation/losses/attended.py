@@ -29,6 +29,8 @@ from probe.models.attention import (
     t2s_weights,
     values_t2s,
 )
+from probe.models.byte_gap import Spans
+from probe.models.map_rule import map_weights, rule_of, with_offsets
 
 
 @dataclass(frozen=True)
@@ -59,9 +61,10 @@ def dskd_cma(
     masks: Sequence[Bool[Tensor, "_ _"]] | None = None,
     maps: Sequence[Float[Tensor, "_ _"]] | None = None,
     s2t_maps: Sequence[Float[Tensor, "_ _"]] | None = None,
+    spans: Sequence[Spans] | None = None,
     reduction: Reduction = "mean",
 ) -> LossTerms:
-    """L = (1 − λ) L_ce + λ (L_t2s_ce + L_t2s_kd + L_s2t_kd) [+ κ L_kq], λ = `kd_rate`; see methods.md for each term.
+    """L = (1 − λ) L_ce + λ (L_t2s_ce + L_t2s_kd + L_s2t_kd) [+ κ L_kq], λ = `kd_rate` (docs/methods.md).
 
     `mean` divides the token sums by the number of student targets; `sum` leaves them (κ L_kq is a mean in both).
     Reached by the gradient: `student_hidden`, `student_head` (through L_ce and L_t2s_kd only), the three projectors,
@@ -70,9 +73,11 @@ def dskd_cma(
     computed if missing. `masks` (CLA) says per example which cells [student, teacher] may carry weight; a row (t2s) or
     column (s2t) without any may use all its example's. `maps` (CLP, gold, uniform) imposes the t2s weights, rows
     summing to 1; no query is then computed, and the s2t weights are `s2t_maps`, or else the same cells with columns
-    rescaled to sum to 1. Raises NonFiniteError naming the terms that are not finite.
+    rescaled to sum to 1. `attention` says how scores become weights (see probe.models.map_rule): a `MonotoneAttention`
+    by paths, a `ByteAttention` by the byte gap of `spans`, each example's; it may add U φ to the t2s states. Raises
+    NonFiniteError naming the terms that are not finite.
     """
-    attended = _attend(states, attention, normalisation, masks, maps, s2t_maps)
+    attended = _attend(states, attention, normalisation, masks, maps, s2t_maps, spans)
     student = student_side(
         states.student_hidden,
         student_head,
@@ -127,39 +132,46 @@ def _attend(
     masks: Sequence[Tensor] | None,
     maps: Sequence[Tensor] | None,
     s2t_maps: Sequence[Tensor] | None,
+    spans: Sequence[Spans] | None,
 ) -> _Attended:
     """Projects flat, attends within each example: no example ever meets another's positions."""
     sigma_k, sigma_h, sigma_e = _sigmas(normalisation, states)
     key = keys(states.teacher_input_emb, states.teacher_target_emb, sigma_k)
     lengths = list(states.student_lengths), list(states.teacher_lengths)
+    weights: Sequence[tuple[Tensor, ...]]
     if maps is not None:
-        query, weights = None, _given_weights(maps, s2t_maps)
+        query, weights = None, [*_given_weights(maps, s2t_maps)]
     else:
         assert isinstance(attention, CrossModelAttention)
         query = queries(states.student_input_emb, states.student_target_emb, attention.query)
-        weights = _attention_weights(query.split(lengths[0]), key.split(lengths[1]), masks)
+        scores = [attention_scores(*both) for both in zip(query.split(lengths[0]), key.split(lengths[1]), strict=True)]
+        weights = _attention_weights(attention, scores, masks, spans)
     value_t2s = values_t2s(states.teacher_hidden, states.teacher_target_emb, sigma_h, sigma_e, attention.t2s)
     value_s2t = attention.s2t(states.student_hidden)
     t2s_hidden, s2t_hidden = [], []
     values = value_t2s.split(lengths[1]), value_s2t.split(lengths[0])
-    for (a_t2s, a_s2t), u, w in zip(weights, *values, strict=True):
-        t2s_hidden.append(a_t2s.to(u) @ u)
+    places = [None] * len(weights) if spans is None else spans
+    for (a_t2s, a_s2t), u, w, place in zip(weights, *values, places, strict=True):
+        t2s_hidden.append(with_offsets(a_t2s.to(u) @ u, attention, a_t2s, place))
         s2t_hidden.append(a_s2t.to(w).T @ w)
     return _Attended(torch.cat(t2s_hidden), torch.cat(s2t_hidden), query, key)
 
 
 def _attention_weights(
-    query: Sequence[Tensor], key: Sequence[Tensor], masks: Sequence[Tensor] | None
-) -> Iterator[tuple[Tensor, Tensor]]:
+    attention: CrossModelAttention,
+    scores: Sequence[Tensor],
+    masks: Sequence[Tensor] | None,
+    spans: Sequence[Spans] | None,
+) -> Sequence[tuple[Tensor, ...]]:
     """A_t2s and A_s2t of each example; a row or column that its mask leaves nothing may use everything."""
-    for index, (q, k) in enumerate(zip(query, key, strict=True)):
-        scores = attention_scores(q, k)
-        if masks is None:
-            yield t2s_weights(scores), s2t_weights(scores)
-        else:
-            mask = masks[index].to(scores.device)
-            rows, columns = mask.any(dim=1, keepdim=True), mask.any(dim=0, keepdim=True)
-            yield t2s_weights(scores, mask | ~rows), s2t_weights(scores, mask | ~columns)
+    if masks is None:
+        return map_weights(rule_of(attention), scores, spans)
+    weights = []
+    for one, mask in zip(scores, masks, strict=True):
+        mask = mask.to(one.device)
+        rows, columns = mask.any(dim=1, keepdim=True), mask.any(dim=0, keepdim=True)
+        weights.append((t2s_weights(one, mask | ~rows), s2t_weights(one, mask | ~columns)))
+    return weights
 
 
 def _given_weights(maps: Sequence[Tensor], s2t_maps: Sequence[Tensor] | None) -> Iterator[tuple[Tensor, Tensor]]:

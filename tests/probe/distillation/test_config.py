@@ -72,6 +72,12 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("new_positions", 4),
     ("probe_every", -1),
     ("new_embeddings", "pca"),
+    ("imposed", "chunk"),
+    ("contrastive_temperature", 0.0),
+    ("contrastive_temperature", math.inf),
+    ("imposed_corruption", 1.01),
+    ("imposed_corruption", math.nan),
+    ("imposed_corruption", 0.5),  # of a method whose map is not imposed
 )
 
 

@@ -22,8 +22,10 @@ from tests.support.training import config
 
 META = torch.device("meta")
 METHODS = {
-    "sft": [{}], "dskd-cma": [{}], "dskd-cma-ga": [{"matching": kind} for kind in ("gan", "ct", "released")],
+    "sft": [{}], "dskd-cma": [{}],
+    "dskd-cma-ga": [{"matching": kind} for kind in ("gan", "ct", "released", "contrastive")],
     "dskd-clp": [{}], "dskd-imposed": [{}], "dskd-eta": [{}], "uld": [{}],
+    "dskd-cma-b": [{}], "dskd-cma-m": [{}], "alm": [{}],
 }  # fmt: skip
 CASES = [(method, values) for method, all_values in METHODS.items() for values in all_values]
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from probe.distillation.imposed import check_covered, chunk_mask, exact_pairs, imposed_map
+from probe.distillation.imposed import check_covered, chunk_mask, corrupted, exact_pairs, imposed_map
 from probe.errors import DataError
 from probe.gold.reading import Gold
 from probe.text.examples import Example
@@ -99,7 +99,50 @@ def test_permuted_is_as_sharp_as_gold_the_same_each_time_and_another_for_each_ex
     assert any(not torch.equal(made.t2s, other) for other in others)
 
 
-@pytest.mark.parametrize("kind", ["chunk", "gold", "uniform", "permuted"])
+def test_span_is_the_span_rule_whatever_the_gold_says(pair):
+    axes = pair.student.axis, pair.teacher.axis
+    gold = Gold("x", "", axes[0].tokens, axes[1].tokens, "", "", frozenset({(0, 3)}), frozenset({(0, 3)}))
+    made, rule = imposed_map(pair, "span", gold=gold), imposed_map(pair, "gold")
+    assert torch.equal(made.t2s, rule.t2s) and torch.equal(made.s2t, rule.s2t)
+
+
+def test_corruption_of_none_and_of_all(pair):
+    made = imposed_map(pair, "span")
+    none, every = corrupted(made, pair, 0.0, 3), corrupted(made, pair, 1.0, 3)
+    assert torch.equal(none.t2s, made.t2s) and torch.equal(none.s2t, made.s2t)
+    assert (every.t2s * made.t2s).sum() == 0 and every.t2s.sum(1).tolist() == [1.0] * 5  # all elsewhere, and sharp
+    assert every.s2t[:, 4].tolist() == pytest.approx([0.2] * 5)  # a column of no link has weight everywhere: it stays
+    linked = [j for j in range(6) if j != 4]
+    assert (every.s2t * made.s2t)[:, linked].sum() == 0 and every.s2t.sum(0).tolist() == pytest.approx([1.0] * 6)
+
+
+def test_corruption_is_the_same_each_time_and_another_for_another_seed_or_example(pair):
+    made = imposed_map(pair, "span")
+    first = corrupted(made, pair, 1.0, 3)
+    assert torch.equal(first.t2s, corrupted(made, pair, 1.0, 3).t2s)
+    others = [(replace(pair, example_id=f"y{i}"), 3) for i in range(3)] + [(pair, seed) for seed in (4, 5, 6)]
+    assert all(not torch.equal(first.t2s, corrupted(made, one, 1.0, seed).t2s) for one, seed in others)
+
+
+def test_a_dose_contains_the_lower_ones_and_moves_that_share(pair):
+    """Rows moved at 0.3 are moved at 0.7 to the same place; of 2000 rows 0.3 are moved, to all columns alike."""
+    moved = {0.3: 0, 0.7: 0}
+    landed = torch.zeros(6)
+    for number in range(400):
+        one = replace(pair, example_id=f"x{number}")
+        made = imposed_map(one, "span")
+        low, high = (corrupted(made, one, rate).t2s for rate in (0.3, 0.7))
+        changed_low, changed_high = ((part != made.t2s).any(1) for part in (low, high))
+        assert bool((changed_low <= changed_high).all()) and torch.equal(low[changed_low], high[changed_low])
+        moved[0.3] += int(changed_low.sum())
+        moved[0.7] += int(changed_high.sum())
+        landed += high[3] if changed_high[3] else 0
+    for rate, count in moved.items():
+        assert count / 2000 == pytest.approx(rate, abs=4 * (rate * (1 - rate) / 2000) ** 0.5)
+    assert landed[2] == 0 and (landed / landed.sum())[[0, 1, 3, 4, 5]].tolist() == pytest.approx([0.2] * 5, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["chunk", "gold", "span", "uniform", "permuted"])
 @pytest.mark.parametrize("tokenizers", [("small-bpe", "sentencepiece"), ("wordpiece", "bpe"), ("sentencepiece", "bpe")])
 def test_rows_and_columns_sum_to_one_on_real_texts(kind, tokenizers):
     pairer = PairTokenizer(*(tiny.TOKENIZERS[name]() for name in tokenizers))

@@ -11,7 +11,7 @@ import torch
 
 from probe.__main__ import main
 from probe.distillation import trainer
-from probe.distillation.config import TrainConfig, read_recipe
+from probe.distillation.config import DIVERGENCES, IMPOSED, MATCHINGS, TrainConfig, read_recipe
 from probe.distillation.engine import Engine
 from probe.distillation.objectives import OBJECTIVES
 from probe.distillation.optimisation import parameter_groups
@@ -19,9 +19,9 @@ from probe.distillation.setup import Setup, prepare
 from probe.distillation.steps import step_loss
 from probe.distillation.trainer import train
 from probe.errors import DamagedError, DataError, UsageError
-from probe.models.attention import CrossModelAttention, SpaceProjectors
+from probe.models.attention import ByteAttention, CrossModelAttention, MonotoneAttention, SpaceProjectors
 from probe.models.checkpoint import load_checkpoint
-from probe.models.methods import METHODS
+from probe.models.methods import METHODS, has_discriminator
 from tests.support import tiny
 
 TEXTS = tuple((f"Say {word}:", f"{word} the {word}.") for word in ("fox", "dog", "box", "jug", "lazy", "quick", "tall"))
@@ -60,8 +60,11 @@ VARIANTS = (
     *((method, {}) for method in METHODS),
     ("dskd-cma-ga", {"matching": "ct"}),
     ("dskd-cma-ga", {"matching": "released"}),
+    ("dskd-cma-ga", {"matching": "contrastive"}),
+    ("dskd-cma-b", {"offset_values": False}),
     ("dskd-imposed", {"imposed": "uniform"}),
     ("dskd-imposed", {"imposed": "permuted"}),
+    ("dskd-imposed", {"imposed": "span", "imposed_corruption": 0.5}),
 )
 all_variants = pytest.mark.parametrize(("method", "values"), VARIANTS, ids=[f"{m} {v or ''}" for m, v in VARIANTS])
 
@@ -70,6 +73,12 @@ def test_every_method_has_an_objective_a_recipe_and_a_kind() -> None:
     assert set(OBJECTIVES) == set(METHODS) - {"sft"}
     recipes = {read_recipe(path).method for path in RECIPES.glob("*.yaml")}
     assert recipes >= set(METHODS)
+
+
+def test_the_page_of_equations_has_every_method_and_kind() -> None:
+    page = Path("docs/methods.md").read_text(encoding="utf-8")
+    names = {*METHODS, *MATCHINGS, *DIVERGENCES, *set(IMPOSED) - {"chunk"}}
+    assert not {name for name in names if f"`{name}`" not in page}
 
 
 @all_variants
@@ -83,16 +92,31 @@ def test_what_a_method_learns_by_heart_it_knows(
     assert metrics["curve"][-1]["ce"] < 0.7 * metrics["curve"][0]["ce"]
     logged, terms = set(metrics["curve"][-1]) - {"step", "loss", "ce"}, METHODS[method]
     guided = {"t2s_ce", "t2s_kd", "s2t_kd", "t2s_accuracy"} if terms.projectors else {"kd"} if terms.teacher else set()
-    assert logged >= guided and not (logged - guided) - {"kq", "discriminator_accuracy"}
+    assert logged >= guided and not (logged - guided) - {"kq", "discriminator_accuracy", "gap_rate"}
+    assert ("gap_rate" in logged) == terms.reads_bytes
     assert ("kq" in logged) == terms.discriminator
     saved = load_checkpoint(tmp_path / "out")
     assert saved.config.method == method and (saved.config.normalisation is not None) == terms.scaled
     kinds = {(False, False): type(None), (True, False): SpaceProjectors, (True, True): CrossModelAttention}
-    assert type(saved.attention) is kinds[terms.projectors, terms.query]
-    assert (saved.discriminator is not None) == terms.discriminator
+    own = {"dskd-cma-b": ByteAttention, "dskd-cma-m": MonotoneAttention}
+    assert type(saved.attention) is own.get(method, kinds[terms.projectors, terms.query])
+    assert (saved.discriminator is not None) == has_discriminator(method, settings.matching)
     if not terms.query:
         with pytest.raises(DamagedError, match="has no query projector"):
             saved.require_attention()
+
+
+def test_the_path_of_lambda_is_in_the_curve_and_moves_at_the_querys_rate(room: Path, tmp_path: Path) -> None:
+    settings = config(room, "dskd-cma-b", steps=4, query_rate=0.1, projector_rate=0.01)
+    path = [entry["gap_rate"] for entry in train(settings, tmp_path / "out")["curve"]]
+    saved = load_checkpoint(tmp_path / "out").attention
+    assert isinstance(saved, ByteAttention) and path[-1] == pytest.approx(saved.gap_rate.item())
+    assert len(set(path)) == 4 and 0.04 < path[0] < 0.06
+    trained = prepare(settings).trained
+    rates = {id(p): group["rate"] for group in parameter_groups(trained, settings) for p in group["params"]}
+    named = trained.named_parameters()
+    assert rates[id(named["attention.gap"])] == rates[id(named["attention.query.weight"])] == 0.1
+    assert rates[id(named["attention.offset.weight"])] == 0.01
 
 
 def gradients(setup: Setup) -> set[str]:

@@ -55,7 +55,7 @@ def test_every_trainable_parameter_is_in_exactly_one_group(method: str, architec
 
 
 def test_released_leaves_the_discriminator_alone() -> None:
-    """As the published code does, and only then (methods.md)."""
+    """As the published code does, and only then (docs/methods.md)."""
     run = trained()
     grouped = {id(p) for group in parameter_groups(run, config(matching="released")) for p in group["params"]}
     assert run.discriminator is not None and run.attention is not None

@@ -16,8 +16,9 @@ from safetensors.torch import load_file, save_file
 
 from probe.__main__ import main
 from probe.errors import DamagedError, NonFiniteError, UsageError
-from probe.extraction.embedding_maps import key_sigmas, maps_of_pairs
+from probe.extraction.embedding_maps import maps_of_pairs
 from probe.extraction.extractor import Extractor
+from probe.extraction.key_sigmas import key_sigmas
 from probe.extraction.writing import ExtractionOptions, write_maps
 from probe.files import write_manifest
 from probe.maps.attention_map import AttentionMap
@@ -59,7 +60,7 @@ def embeddings(directory: Path) -> torch.Tensor:
 
 
 def dense_weights(checkpoint: Path, teacher: Path, pair: PairedTokens) -> dict[str, np.ndarray]:
-    """Both maps of one example by the equations of methods.md, in double precision."""
+    """Both maps of one example by the equations of docs/methods.md, in double precision."""
     e_s, e_t = embeddings(checkpoint / "student"), embeddings(teacher)
     projectors = {name: tensor.double() for name, tensor in load_file(checkpoint / "projectors.safetensors").items()}
     normalisation = load_checkpoint(checkpoint).config.normalisation

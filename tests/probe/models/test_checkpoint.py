@@ -168,6 +168,15 @@ def test_each_projector_tensor_is_needed_in_its_shape_and_finite(tmp_path: Path,
         load_checkpoint(directory)
 
 
+def test_settings_that_are_no_mapping_are_refused(tmp_path: Path) -> None:
+    directory = save(tmp_path / "toy", a_run("dskd-cma"))
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps({**config, "settings": ["seed"]}))
+    write_manifest(directory, KIND, SCHEMA, {})
+    with pytest.raises(DamagedError, match="settings are list, not key: value"):
+        load_checkpoint(directory)
+
+
 def test_a_projector_too_many_is_refused(tmp_path: Path) -> None:
     directory = save(tmp_path / "toy", a_run("dskd-cma"))
     change_tensors(directory, "projectors.safetensors", query__scale=torch.ones(2))
