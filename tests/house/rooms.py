@@ -34,7 +34,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
 )
 # What a room may use of the library besides itself; every other room: whatever stands on a lower step.
 ONLY: Mapping[str, tuple[str, ...]] = {
-    "probe/distillation/losses": ("probe.models.attention", "probe.errors"),
+    "probe/distillation/losses": ("probe.models.attention", "probe.models.private_torch", "probe.errors"),
 }
 TORCH_FREE = ("text", "maps", "gold", "scoring", "plotting")  # not even in a function
 LIMIT = {"probe/distillation": 30}  # Python files in one folder
