@@ -203,7 +203,7 @@ def test_every_correction_has_a_reason_and_round_trips(tmp_path):
 
 def tokenizer_folders() -> dict[str, Path]:
     """Where the two tokenizers are, if this machine has them: shipped with a checkpoint; in the model cache."""
-    from probe.models.loading import cache_directory
+    from probe.files import cache_directory
 
     return {"student": files.STUDENT, "teacher": cache_directory() / "models" / files.TEACHER}
 
