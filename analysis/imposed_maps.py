@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from probe.distillation.setup import Setup
     from probe.gold.reading import Gold
+    from probe.models.checkpoint import Checkpoint
     from probe.text.tokenization import PairedTokens
 
 DESCRIPTION = """Replace the t2s map of a trained checkpoint and measure its t2s branch on held-out text: cross-entropy
@@ -39,6 +41,19 @@ EXAMPLES = """
   python -m analysis.imposed_maps --checkpoint my/run --data held-out.jsonl --out out/imposed --json"""
 MEASURES = ("t2s_ce", "t2s_kl", "t2s_accuracy")
 OWN = "own"
+
+
+@dataclass(frozen=True)
+class ImposedOptions:
+    """The held-out text, which maps are tried beside the own one, and how the numbers are made."""
+
+    data: Path
+    gold: Path | None = None
+    other: tuple[Path, ...] = ()  # checkpoints whose maps are tried too
+    teacher: str | None = None
+    max_length: int | None = None  # tokens of each side; None: as trained
+    resamples: int = statistics.RESAMPLES
+    seed: int = 0
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,48 +74,64 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure every map under every checkpoint, compare each with the own map, write, print."""
-    read_examples(args.data)  # bad data is an error before torch is loaded
-    golds = read_gold(args.gold) if args.gold else {}
-    from probe.plotting import save_figure
-    from probe.plotting.worth import imposed_figure
-
-    frame = pd.concat([checkpoint_rows(directory, golds, args) for directory in args.checkpoint], ignore_index=True)
-    frame["p_holm"] = holm(frame["p_permutation"].tolist())
-    write_csv(frame, args.out / "imposed_maps.csv")
-    figure = save_figure(imposed_figure(frame), args.out / "imposed_maps.png")
-    written = [str(args.out / "imposed_maps.csv"), str(figure)]
+    """Measure every map under every checkpoint, write, print."""
+    options = replace(cli.options_of(ImposedOptions, args), other=tuple(args.other))
+    frame = measure(args.checkpoint, options, say=lambda line: print(line, file=sys.stderr, flush=True))
+    written = [str(path) for path in write_files(frame, args.out)]
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     cli.report({"rows": rows, "written": written}, lines_of(frame, written), as_json=args.json)
 
 
-def checkpoint_rows(directory: Path, golds: Mapping[str, Gold], args: argparse.Namespace) -> pd.DataFrame:
+def measure(
+    checkpoints: Sequence[Path], options: ImposedOptions, *, say: Callable[[str], None] = lambda line: None
+) -> pd.DataFrame:
+    """One row per checkpoint, map and measure, each compared with the checkpoint's own map.
+
+    Raises:
+        DataError: unreadable examples or gold, or gold that lacks one. DamagedError: as :meth:`Extractor.load`.
+    """
+    read_examples(options.data)  # bad data is an error before torch is loaded
+    golds = read_gold(options.gold) if options.gold else {}
+    frame = pd.concat([checkpoint_rows(one, golds, options, say) for one in checkpoints], ignore_index=True)
+    frame["p_holm"] = holm(frame["p_permutation"].tolist())
+    return frame
+
+
+def write_files(frame: pd.DataFrame, out: Path) -> list[Path]:
+    """Write the table and its figure into a directory; returns the files. Raises DiskError."""
+    from probe.plotting import save_figure
+    from probe.plotting.worth import imposed_figure
+
+    write_csv(frame, out / "imposed_maps.csv")
+    return [out / "imposed_maps.csv", save_figure(imposed_figure(frame), out / "imposed_maps.png")]
+
+
+def checkpoint_rows(
+    directory: Path, golds: Mapping[str, Gold], options: ImposedOptions, say: Callable[[str], None]
+) -> pd.DataFrame:
     """One row per map and measure of one checkpoint."""
     from probe.extraction.extractor import Extractor
 
-    others = [other for other in args.other if other.resolve() != directory.resolve()]
-    extractor = Extractor.load([directory, *others], teacher=args.teacher)
-    setup = setup_of(extractor.checkpoints[0], args)
-    maps = maps_by_kind(setup.training, extractor, golds, args.seed)
+    others = [other for other in options.other if other.resolve() != directory.resolve()]
+    extractor = Extractor.load([directory, *others], teacher=options.teacher)
+    setup = setup_of(extractor.checkpoints[0], options, say)
+    maps = maps_by_kind(setup.training, extractor, golds, options.seed)
     counts = {kind: counts_of(setup, weights) for kind, weights in maps.items()}
-    name = extractor.sources[0].checkpoint
     labels = {
         "schema_version": SCHEMA_VERSION,
-        "signature": signature(args, directory, setup.config.max_length),
-        "checkpoint": name,
+        "signature": signature(options, directory, setup.config.max_length),
+        "checkpoint": extractor.sources[0].checkpoint,
     }
     rows = [
-        {**labels, "map": kind, "measure": measure, **numbers(counts, kind, measure, args)}
-        for measure in MEASURES
+        {**labels, "map": kind, "measure": name, **numbers(counts, kind, name, options)}
+        for name in MEASURES
         for kind in maps
     ]
     return pd.DataFrame(rows)
 
 
-def setup_of(checkpoint, args: argparse.Namespace) -> Setup:  # type: ignore[no-untyped-def]
+def setup_of(checkpoint: Checkpoint, options: ImposedOptions, say: Callable[[str], None]) -> Setup:
     """The checkpoint ready to run on the data, teacher states from the cache, with its own projectors and σ."""
-    from dataclasses import replace
-
     from probe.distillation.config import TrainConfig
     from probe.distillation.setup import prepare
 
@@ -109,13 +140,13 @@ def setup_of(checkpoint, args: argparse.Namespace) -> Setup:  # type: ignore[no-
         name=checkpoint.config.name,
         method="dskd-cma",
         student=str(checkpoint.directory),
-        teacher=args.teacher or checkpoint.config.teacher,
-        data=(str(args.data),),
+        teacher=options.teacher or checkpoint.config.teacher,
+        data=(str(options.data),),
         held_out=0,
-        max_length=args.max_length or int(settings.get("max_length", 256)),
+        max_length=options.max_length or int(settings.get("max_length", 256)),
         temperature=float(settings.get("temperature", 2.0)),
     )
-    setup = prepare(config, lambda line: print(line, file=sys.stderr, flush=True))
+    setup = prepare(config, say)
     trained = replace(setup.trained, attention=checkpoint.require_attention())
     return replace(setup, trained=trained, normalisation=checkpoint.config.normalisation)
 
@@ -178,29 +209,28 @@ def counts_of(setup: Setup, maps: Sequence[Tensor]) -> dict[str, np.ndarray]:
 
 
 def numbers(
-    counts: Mapping[str, Mapping[str, np.ndarray]], kind: str, measure: str, args: argparse.Namespace
+    counts: Mapping[str, Mapping[str, np.ndarray]], kind: str, measure: str, options: ImposedOptions
 ) -> dict[str, float]:
     """A measure with its interval over examples, and its paired difference from the own map."""
     mine, own = counts[kind][measure], counts[OWN][measure]
-    options = {"resamples": args.resamples, "seed": args.seed}
-    interval = bca_interval(mine, **options)
+    interval = bca_interval(mine, resamples=options.resamples, seed=options.seed)
     found = {"n_examples": len(mine), "n_positions": int(mine[:, 1].sum()), "value": interval.value,
              "low": interval.low, "high": interval.high}  # fmt: skip
     nan = float("nan")
     if kind == OWN:
         return found | dict.fromkeys(("difference", "difference_low", "difference_high", "p_bootstrap",
                                       "p_permutation"), nan)  # fmt: skip
-    paired = compare(mine, own, **options)
+    paired = compare(mine, own, resamples=options.resamples, seed=options.seed)
     change = paired.difference
     return found | {"difference": change.value, "difference_low": change.low, "difference_high": change.high,
                     "p_bootstrap": paired.p_bootstrap, "p_permutation": paired.p_permutation}  # fmt: skip
 
 
-def signature(args: argparse.Namespace, directory: Path, length: int) -> str:
+def signature(options: ImposedOptions, directory: Path, length: int) -> str:
     """How the rows of a checkpoint were made."""
-    gold = sha256_of(args.gold)[:8] if args.gold else "none"
-    parts = {"checkpoint": sha256_of(directory / MANIFEST)[:8], "data": sha256_of(args.data)[:8], "gold": gold,
-             "length": length, "seed": args.seed, "version": __version__}  # fmt: skip
+    gold = sha256_of(options.gold)[:8] if options.gold else "none"
+    parts = {"checkpoint": sha256_of(directory / MANIFEST)[:8], "data": sha256_of(options.data)[:8], "gold": gold,
+             "length": length, "seed": options.seed, "version": __version__}  # fmt: skip
     return "|".join(f"{name}:{value}" for name, value in parts.items())
 
 

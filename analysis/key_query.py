@@ -41,6 +41,26 @@ SHOWN = ("classifier_accuracy", "energy_distance", "mmd", "sliced_wasserstein", 
 
 
 @dataclass(frozen=True)
+class KeyQueryOptions:
+    """What is measured: the examples, the teacher if it has moved, points drawn a side, positions compared a side."""
+
+    data: Path
+    teacher: str | None = None
+    limit: int | None = None
+    seed: int = 0
+    points: int = 400
+    most: int = 1000
+
+
+@dataclass(frozen=True)
+class KeyQuerySpace:
+    """What was found: a row per checkpoint and stage, and the drawn points of both clouds."""
+
+    figures: pd.DataFrame
+    clouds: pd.DataFrame
+
+
+@dataclass(frozen=True)
 class Sides:
     """Queries [student, d_key] and keys [teacher, d_key] of one checkpoint and stage, over all pairs."""
 
@@ -75,36 +95,52 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Load, measure, project, write, print."""
-    examples = read_examples(args.data, limit=args.limit)
-    from probe.extraction.extractor import Extractor
-    from probe.plotting import save_figure
-    from probe.plotting.clouds import clouds_figure, mismatch_figure
+    """Measure, write, print."""
+    found = measure(args.checkpoint, cli.options_of(KeyQueryOptions, args))
+    written = write_files(found, args.out)
+    rows, change = found.figures.to_dict("records"), matching_change(found.figures)
+    values = {"rows": rows, "matching": change, "written": [*map(str, written)]}
+    cli.report(values, lines_of(found.figures, written), as_json=args.json)
 
-    extractor = Extractor.load(args.checkpoint, teacher=args.teacher)
+
+def measure(checkpoints: Sequence[Path], options: KeyQueryOptions) -> KeyQuerySpace:
+    """Load the checkpoints, measure and project their queries and keys.
+
+    Raises:
+        DataError: unreadable examples, or too few positions. DamagedError: as :meth:`Extractor.load`.
+    """
+    examples = read_examples(options.data, limit=options.limit)
+    from probe.extraction.extractor import Extractor
+
+    extractor = Extractor.load(checkpoints, teacher=options.teacher)
     pairs = list(extractor.tokenizer.encode(examples))
     rows, clouds = [], []
     for checkpoint, source in zip(extractor.checkpoints, extractor.sources, strict=True):
         stages = stages_of(source, pairs, int(checkpoint.config.settings.get("seed", 0)))
         labels = {
             "schema_version": SCHEMA_VERSION,
-            "signature": signature(args, source, sha256_of(checkpoint.directory / MANIFEST)),
+            "signature": signature(options, source, sha256_of(checkpoint.directory / MANIFEST)),
             "checkpoint": source.checkpoint,
             "method": source.method,
         }
-        rows += [{**labels, **row} for row in measured(stages, args)]
-        clouds.append(cloud_frame(source.checkpoint, stages, pairs, args))
-    figures, points = pd.DataFrame(rows), pd.concat(clouds, ignore_index=True)
-    write_csv(figures, args.out / "key_query.csv")
-    with atomic_file(args.out / "clouds.parquet") as part:
-        points.to_parquet(part, index=False)
-    written = [args.out / "key_query.csv", args.out / "clouds.parquet"]
-    for name, cloud in points.groupby("checkpoint", sort=False):
+        rows += [{**labels, **row} for row in measured(stages, options)]
+        clouds.append(cloud_frame(source.checkpoint, stages, pairs, options))
+    return KeyQuerySpace(pd.DataFrame(rows), pd.concat(clouds, ignore_index=True))
+
+
+def write_files(found: KeyQuerySpace, out: Path) -> list[Path]:
+    """Write both tables and the figures into a directory; returns the files. Raises DiskError."""
+    from probe.plotting import save_figure
+    from probe.plotting.clouds import clouds_figure, mismatch_figure
+
+    written = [out / "key_query.csv", out / "clouds.parquet"]
+    write_csv(found.figures, written[0])
+    with atomic_file(written[1]) as part:
+        found.clouds.to_parquet(part, index=False)
+    for name, cloud in found.clouds.groupby("checkpoint", sort=False):
         title = f"{name}: queries and keys"
-        written.append(save_figure(clouds_figure(cloud, title), args.out / f"clouds-{name}.png"))
-    written.append(save_figure(mismatch_figure(figures), args.out / "mismatch.png"))
-    values = {"rows": figures.to_dict("records"), "matching": matching_change(figures), "written": [*map(str, written)]}
-    cli.report(values, lines_of(figures, written), as_json=args.json)
+        written.append(save_figure(clouds_figure(cloud, title), out / f"clouds-{name}.png"))
+    return [*written, save_figure(mismatch_figure(found.figures), out / "mismatch.png")]
 
 
 def stages_of(source: MapSource, pairs: Sequence[PairedTokens], seed: int) -> dict[str, Sides]:
@@ -135,7 +171,7 @@ def sides_of(source: MapSource, pairs: Sequence[PairedTokens]) -> Sides:
         return Sides(query, keys(source.teacher_table[inputs], source.teacher_table[targets], source.sigma_k))
 
 
-def measured(stages: dict[str, Sides], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+def measured(stages: dict[str, Sides], options: KeyQueryOptions) -> Iterator[dict[str, Any]]:
     """One row a stage, and the control: one random half of the keys against the other."""
     import torch
 
@@ -143,26 +179,26 @@ def measured(stages: dict[str, Sides], args: argparse.Namespace) -> Iterator[dic
     from probe.extraction.mismatch import mismatch
 
     keys = stages["trained"].keys
-    order = torch.randperm(len(keys), generator=torch.Generator().manual_seed(args.seed))
+    order = torch.randperm(len(keys), generator=torch.Generator().manual_seed(options.seed))
     control = Sides(keys[order[::2]], keys[order[1::2]])
     for stage, sides in {**stages, "control": control}.items():
         training = {"steps": CLASSIFIER_STEPS, "batch": CLASSIFIER_BATCH}
-        accuracy = classifier_accuracy(sides.queries, sides.keys, seed=args.seed, **training)
-        found = asdict(mismatch(sides.queries, sides.keys, seed=args.seed, most=args.most))
+        accuracy = classifier_accuracy(sides.queries, sides.keys, seed=options.seed, **training)
+        found = asdict(mismatch(sides.queries, sides.keys, seed=options.seed, most=options.most))
         sizes = {"n_queries": len(sides.queries), "n_keys": len(sides.keys), "n_compared": found.pop("positions")}
         yield {"stage": stage, **sizes, "classifier_accuracy": accuracy, **found}
 
 
 def cloud_frame(
-    name: str, stages: dict[str, Sides], pairs: Sequence[PairedTokens], args: argparse.Namespace
+    name: str, stages: dict[str, Sides], pairs: Sequence[PairedTokens], options: KeyQueryOptions
 ) -> pd.DataFrame:
     """The drawn points: one PCA and one t-SNE over both stages and the keys, so that both pictures share their axes."""
-    rng = np.random.default_rng(args.seed)
+    rng = np.random.default_rng(options.seed)
     sizes = {"query": len(stages["trained"].queries), "key": len(stages["trained"].keys)}
-    drawn = {side: np.sort(rng.permutation(size)[: args.points]) for side, size in sizes.items()}
+    drawn = {side: np.sort(rng.permutation(size)[: options.points]) for side, size in sizes.items()}
     blocks = [stages[stage].queries[drawn["query"]].numpy() for stage in stages]
     blocks.append(stages["trained"].keys[drawn["key"]].numpy())
-    pca, tsne = projections(np.concatenate(blocks), args.seed)
+    pca, tsne = projections(np.concatenate(blocks), options.seed)
     ends = np.cumsum([len(block) for block in blocks])
     places = {side: places_of(pairs, side) for side in drawn}
     parts = []
@@ -196,11 +232,11 @@ def projections(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]
     return reduced[:, :2], tsne.fit_transform(reduced)
 
 
-def signature(args: argparse.Namespace, source: MapSource, digest: str) -> str:
+def signature(options: KeyQueryOptions, source: MapSource, digest: str) -> str:
     """How the row was made."""
-    parts = {"method": source.method, "checkpoint": digest[:8], "data": sha256_of(args.data)[:8],
-             "classifier": f"discriminator@{CLASSIFIER_STEPS}x{CLASSIFIER_BATCH}", "most": args.most, "seed": args.seed,
-             "version": __version__}  # fmt: skip
+    parts = {"method": source.method, "checkpoint": digest[:8], "data": sha256_of(options.data)[:8],
+             "classifier": f"discriminator@{CLASSIFIER_STEPS}x{CLASSIFIER_BATCH}", "most": options.most,
+             "seed": options.seed, "version": __version__}  # fmt: skip
     return "|".join(f"{name}:{value}" for name, value in parts.items())
 
 

@@ -62,6 +62,17 @@ FACTORS: dict[str, tuple[str, tuple[Setting, ...]]] = {
 }
 
 
+@dataclass(frozen=True)
+class SensitivityOptions:
+    """The checkpoint, its teacher if that has moved, and the texts with gold that it is scored on."""
+
+    checkpoint: Path
+    data: Path
+    gold: Path
+    teacher: str | None = None
+    limit: int | None = None
+
+
 def build_parser() -> argparse.ArgumentParser:
     """The command's options."""
     parser = argparse.ArgumentParser(prog="python -m analysis.sensitivity")
@@ -83,24 +94,38 @@ def build_parser() -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> None:
     """Extract and score under every setting, write, draw, print."""
-    golds = read_gold(args.gold)
-    examples = [one for one in read_examples(args.data, limit=args.limit) if one.id in golds]
+    frame = measure(cli.options_of(SensitivityOptions, args))
+    written = write_files(frame, args.out)
+    values = {"settings": records(frame), "written": [str(path) for path in written]}
+    cli.report(values, [*_lines(frame), *(f"wrote {path}" for path in written)], as_json=args.json)
+
+
+def measure(options: SensitivityOptions) -> pd.DataFrame:
+    """The frame of :func:`sensitivity_frame` for a checkpoint, and the examples of a file that have gold.
+
+    Raises:
+        DataError: unreadable examples or gold, or no example with gold. DamagedError: as :meth:`Extractor.load`.
+    """
+    golds = read_gold(options.gold)
+    examples = [one for one in read_examples(options.data, limit=options.limit) if one.id in golds]
     if not examples:
-        raise DataError(f"{args.gold}: none of its {len(golds)} alignments is for an example of {args.data}.")
+        raise DataError(f"{options.gold}: none of its {len(golds)} alignments is for an example of {options.data}.")
     import torch
 
     from probe.extraction.extractor import Extractor
+
+    torch.set_num_threads(1)  # small products; as in probe extract
+    extractor = Extractor.load([options.checkpoint], teacher=options.teacher, max_length=512)
+    return sensitivity_frame(extractor, examples, golds)
+
+
+def write_files(frame: pd.DataFrame, out: Path) -> list[Path]:
+    """Write the table and its figure into a directory; returns the files. Raises DiskError."""
     from probe.plotting import save_figure
     from probe.plotting.sensitivity import sensitivity_figure
 
-    torch.set_num_threads(1)  # small products; as in probe extract
-    extractor = Extractor.load([args.checkpoint], teacher=args.teacher, max_length=512)
-    frame = sensitivity_frame(extractor, examples, golds)
-    written = [args.out / "sensitivity.csv", args.out / "sensitivity.png"]
-    write_csv(frame, written[0])
-    save_figure(sensitivity_figure(frame, SHOWN), written[1])
-    values = {"settings": records(frame), "written": [str(path) for path in written]}
-    cli.report(values, [*_lines(frame), *(f"wrote {path}" for path in written)], as_json=args.json)
+    write_csv(frame, out / "sensitivity.csv")
+    return [out / "sensitivity.csv", save_figure(sensitivity_figure(frame, SHOWN), out / "sensitivity.png")]
 
 
 def sensitivity_frame(extractor: Extractor, examples: Sequence[Example], golds: Mapping[str, Gold]) -> pd.DataFrame:

@@ -33,8 +33,6 @@ class LazyParser(argparse.ArgumentParser):
         if self.module:
             module, self.module = importlib.import_module(self.module), ""
             module.add_arguments(self)
-            if "--debug" not in self._option_string_actions:
-                cli.add_common(self)
             self.set_defaults(run=module.run)
         return super().parse_known_args(args, namespace)
 

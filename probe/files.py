@@ -20,6 +20,11 @@ MANIFEST_KEYS = ("kind", "schema_version", "provenance", "files")
 SEAL = "sha256_of_the_rest"
 
 
+def cache_directory() -> Path:
+    """Where converted models, teacher states and kept reports live: ``$PROBE_CACHE``, else ``~/.cache/probe``."""
+    return Path(os.environ.get("PROBE_CACHE") or Path.home() / ".cache" / "probe")
+
+
 @contextlib.contextmanager
 def disk_errors(place: Path | str) -> Iterator[None]:
     """Turn an operating-system write error into a :class:`DiskError` that names the place.

@@ -7,7 +7,6 @@ every save, and `disputed`, the cells on which two editors of one annotator's fi
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import re
@@ -15,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+
+from filelock import FileLock
 
 from probe.errors import DataError, UnsafeError
 from probe.files import atomic_file, disk_errors
@@ -157,11 +158,13 @@ def file_name(text: str) -> str:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
     """One writer at a time, in this process or another; the lock goes with the process that holds it."""
+    lock = FileLock(path.with_suffix(".lock"))
     with disk_errors(path):
-        handle = open(path.with_suffix(".lock"), "a")  # noqa: SIM115
-    with handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _tokens(gold: Gold) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import functools
 import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -27,6 +29,8 @@ from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring.metrics import MapMetric
 from probe.scoring.report import Report
+
+Value = TypeVar("Value")
 
 
 def open_source(maps: Path, gold_path: Path | None) -> Source:
@@ -69,51 +73,44 @@ def _catalog(_source: Source, digest: str) -> pd.DataFrame:
     return catalog(_source.store)
 
 
+def _kept_when_complete(make: Callable[..., Value]) -> Callable[..., Value]:
+    """Keep what is made of a source, the first argument, but not before all its scores are known."""
+    kept = functools.lru_cache(maxsize=64)(make)
+
+    @functools.wraps(make)
+    def of_source(source: Source, *rest: object) -> Value:
+        return (kept if board(source).complete else make)(source, *rest)
+
+    return of_source
+
+
+@_kept_when_complete
 def examples(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.DataFrame:
     """The example list of one run with the scores that are known by now; NaN without gold. Not to be changed."""
-    made = _scored_examples if board(source).complete else _scored_examples.__wrapped__
-    return made(source, checkpoint, direction, normalisation)
-
-
-@functools.lru_cache(maxsize=64)
-def _scored_examples(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.DataFrame:
     maps = all_maps(source)
     wanted = {"checkpoint": checkpoint, "direction": direction, "normalisation": normalisation}
     rows = maps[np.logical_and.reduce([maps[name] == value for name, value in wanted.items()])]
     return rows.assign(**dict(zip(SCORES, board(source).values[rows["row"]].T, strict=True)))
 
 
+@_kept_when_complete
 def means(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.Series:
     """The run's mean of every score that is known by now."""
-    made = _means if board(source).complete else _means.__wrapped__
-    return made(source, checkpoint, direction, normalisation)
-
-
-@functools.lru_cache(maxsize=64)
-def _means(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.Series:
     return examples(source, checkpoint, direction, normalisation)[list(SCORES)].mean()
 
 
+@_kept_when_complete
 def run_listing(source: Source, run: Run, filters: Filters) -> Listing:
     """The examples of a run that pass the filters, with the change from ``run.other`` where there is one."""
-    return (_run_listing if board(source).complete else _run_listing.__wrapped__)(source, run, filters)
-
-
-@functools.lru_cache(maxsize=64)
-def _run_listing(source: Source, run: Run, filters: Filters) -> Listing:
     rows = examples(source, run.checkpoint, run.direction, run.normalisation)
     if run.other:
         rows = with_difference(rows, examples(source, run.other, run.direction, run.normalisation))
     return listing(rows, filters)
 
 
+@_kept_when_complete
 def pair_listing(source: Source, run: Run, filters: Filters) -> Listing:
     """The examples that ``run.other`` shares with the run, its reference: its scores, change, and distance of maps."""
-    return (_pair_listing if board(source).complete else _pair_listing.__wrapped__)(source, run, filters)
-
-
-@functools.lru_cache(maxsize=64)
-def _pair_listing(source: Source, run: Run, filters: Filters) -> Listing:
     assert run.other is not None
     first = examples(source, run.checkpoint, run.direction, run.normalisation)
     second = examples(source, run.other, run.direction, run.normalisation)

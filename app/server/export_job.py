@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
-import sys
 import tempfile
 import threading
 import weakref
 from pathlib import Path
 from typing import Literal
 
-from app.server.arguments import ROOT
 from app.server.export_worker import PROGRESS, Job, job_text
+from app.server.process import BackgroundProcess
 
 State = Literal["running", "finished", "failed", "cancelled"]
 AT_ONCE = 2  # exports of all visitors; a third waits for its turn by asking again
@@ -31,9 +29,7 @@ class ExportJob:
         gold_path = None if gold is None else str(gold.resolve())
         job = Job(str(maps.resolve()), gold_path, rows, formats, str(self.archive), chosen)
         (place / "job.json").write_text(job_text(job), encoding="utf-8")
-        command = [sys.executable, "-m", "app.server.export_worker", str(place / "job.json")]
-        with open(place / "errors", "wb") as errors:
-            self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=errors)
+        self._process = BackgroundProcess("app.server.export_worker", str(place / "job.json"), errors=place / "errors")
         self._cancelled = False
         weakref.finalize(self, _end, self._process, self._folder)
 
@@ -59,7 +55,7 @@ class ExportJob:
 
     @property
     def state(self) -> State:
-        code = self._process.poll()
+        code = self._process.exit_code
         if self._cancelled:
             return "cancelled"
         if code is None:
@@ -70,7 +66,7 @@ class ExportJob:
     def problem(self) -> str:
         """What the process said before it failed."""
         text = (self.archive.parent / "errors").read_text(encoding="utf-8", errors="replace")
-        return text.strip().removeprefix("error: ") or f"the process ended with exit code {self._process.poll()}."
+        return text.strip().removeprefix("error: ") or f"the process ended with exit code {self._process.exit_code}."
 
     def cancel(self) -> None:
         """Stop, and remove what was drawn."""
@@ -78,9 +74,8 @@ class ExportJob:
         _end(self._process, self._folder)
 
 
-def _end(process: subprocess.Popen[bytes], folder: tempfile.TemporaryDirectory[str]) -> None:
-    if process.poll() is None:
-        process.kill()
-        process.wait(10)
+def _end(process: BackgroundProcess, folder: tempfile.TemporaryDirectory[str]) -> None:
+    """The process first, which would write into the folder while it is removed."""
+    process.end()
     with contextlib.suppress(OSError):
         folder.cleanup()

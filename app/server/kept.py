@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from probe.errors import ProbeError
-from probe.files import atomic_directory, atomic_file, read_manifest, write_json, write_manifest
+from probe.files import atomic_directory, atomic_file, cache_directory, read_manifest, write_json, write_manifest
 from probe.version import __version__, code_digest
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ MOST = 32  # of each kind; the oldest go
 
 def folder() -> Path:
     """``$PROBE_CACHE/dashboard`` or ``~/.cache/probe/dashboard``; where that cannot be written, a temporary folder."""
-    wanted = Path(os.environ.get("PROBE_CACHE") or Path.home() / ".cache" / "probe") / "dashboard"
+    wanted = cache_directory() / "dashboard"
     with contextlib.suppress(OSError):
         wanted.mkdir(parents=True, exist_ok=True)
         if os.access(wanted, os.W_OK):

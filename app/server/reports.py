@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import sys
 import threading
-import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.data.source import Source
 from app.server import kept
-from app.server.arguments import ROOT
+from app.server.process import BackgroundProcess
 
 if TYPE_CHECKING:
     from probe.scoring.report import Report
@@ -27,15 +23,13 @@ class ReportJob:
     def __init__(self, source: Source, gold: Path, place: Path) -> None:
         self.place = place
         maps = source.store.path.resolve()
-        command = [sys.executable, "-m", "app.server.report_worker", str(maps), str(gold.resolve())]
-        command += ["--digest", source.digest, "--out", str(place)]
-        quiet = subprocess.DEVNULL
-        self._process = subprocess.Popen(command, cwd=ROOT, stdin=quiet, stdout=quiet, stderr=quiet)
-        weakref.finalize(self, _end, self._process)
+        self._process = BackgroundProcess(
+            "app.server.report_worker", str(maps), str(gold.resolve()), "--digest", source.digest, "--out", str(place)
+        )
 
     @property
     def running(self) -> bool:
-        return self._process.poll() is None
+        return self._process.exit_code is None
 
     def report(self) -> Report | None:
         """What was made; None while it is being made, and where it could not be."""
@@ -54,9 +48,3 @@ def start(source: Source, gold: Path) -> ReportJob | None:
 def read(source: Source) -> Report | None:
     """The report of a source, if it is kept."""
     return kept.read_report(kept.folder() / kept.name("report", source.digest))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    with contextlib.suppress(OSError):
-        process.kill()
-        process.wait(5)

@@ -96,7 +96,7 @@ def _package(name: str, required: bool, advice: str) -> Finding:
 
 
 def _cache() -> Finding:
-    from probe.models.packaged import cache_directory
+    from probe.files import cache_directory
 
     path = cache_directory()
     place = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -108,7 +108,8 @@ def _cache() -> Finding:
 
 
 def _teachers() -> Iterator[Finding]:
-    from probe.models.packaged import ALIASES, CACHE_KIND, CACHE_SCHEMA, cache_directory
+    from probe.files import cache_directory
+    from probe.models.packaged import ALIASES, CACHE_KIND, CACHE_SCHEMA
 
     for alias, source in ALIASES.items():
         path = cache_directory() / "models" / alias

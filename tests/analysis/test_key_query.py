@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import key_query
+from analysis.key_query import KeyQueryOptions
 from probe import cli
 from tests.support import tiny
 
@@ -69,6 +70,14 @@ def test_json_names_the_change_by_matching_and_a_second_run_gives_the_same_numbe
     assert change["mmd"] == pytest.approx(expected)
     for name in ("key_query.csv", "clouds.parquet"):
         assert (root / "one" / name).read_bytes() == (root / "two" / name).read_bytes()
+
+
+def test_the_library_gives_the_files_of_the_command(made, tmp_path) -> None:
+    root = made[0]
+    options = KeyQueryOptions(root / "data.jsonl", points=40, most=60)
+    written = key_query.write_files(key_query.measure([root / "plain", root / "=matched"], options), tmp_path)
+    assert {path.name for path in written} == {path.name for path in (root / "one").iterdir()}
+    assert all(path.read_bytes() == (root / "one" / path.name).read_bytes() for path in written)
 
 
 def test_too_few_positions_are_bad_data(made, tmp_path, capsys) -> None:

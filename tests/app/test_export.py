@@ -111,7 +111,7 @@ def test_an_export_runs_in_a_process_of_its_own_and_can_be_stopped(store, monkey
     assert ExportJob.start(*store, [0], ["csv"], {}) is None  # its turn has not come
     folder = job.archive.parent
     job.cancel()
-    assert job.state == "cancelled" and not folder.exists() and job._process.poll() is not None
+    assert job.state == "cancelled" and not folder.exists() and job._process.exit_code is not None
     again = wait(ExportJob.start(*store, [0, 2], ["csv"], {}))
     assert again.state == "finished" and again.done == again.total == 2 and again.name == "maps-2-maps.zip"
     folder = again.archive.parent

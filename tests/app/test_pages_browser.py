@@ -14,9 +14,8 @@ import pytest
 from app.data.annotations import Annotations
 from probe.gold.reading import read_gold, write_gold
 from tests.support import app_maps, browser, tiny
-from tests.support.app_clouds import make_clouds
 from tests.support.app_contrast import faint
-from tests.support.app_runs import make_run
+from tests.support.app_files import make_clouds, make_run
 
 WHY_NOT = browser.missing()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"browser tests cannot run: {WHY_NOT}")

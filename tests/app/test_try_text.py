@@ -19,7 +19,7 @@ from probe.scoring.alignment import span_links
 from probe.text.examples import Example
 from tests.support import app_maps, tiny
 from tests.support.app_pages import ROOT, charts, make_files, marked, open_page, shown
-from tests.support.extraction import extract_maps
+from tests.support.tiny import extract_maps
 
 
 @pytest.fixture(scope="module")

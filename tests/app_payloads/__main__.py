@@ -28,9 +28,8 @@ from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.on_pages import check_sent, strings
 from tests.app_payloads.tokens import LINKS, TOKENS
 from tests.support import app_maps, browser, tiny
-from tests.support.app_clouds import make_clouds
+from tests.support.app_files import make_clouds, make_run
 from tests.support.app_pages import ROOT, marked, open_page, shown
-from tests.support.app_runs import make_run
 
 LOOK = ("unit", "scale", "size", "from", "pin")
 # The parameters of each page: those of which no payload is a value, whose note must be there, and all others.

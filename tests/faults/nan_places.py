@@ -16,9 +16,8 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from probe.distillation import objectives
 from probe.distillation.losses import attended as losses
 from probe.distillation.optimisation import Trained
-from probe.files import MANIFEST, SEAL, sealed, sha256_of, write_json, write_manifest
+from probe.files import MANIFEST, SEAL, cache_directory, sealed, sha256_of, write_json, write_manifest
 from probe.models import attention
-from probe.models.loading import cache_directory
 from tests.faults.room import Room
 
 STEP, LAST = 4, 7  # steps counted from 0; with a state saved every two of eight, four are safe at STEP

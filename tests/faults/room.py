@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from safetensors.torch import load_file
 
 from probe.__main__ import main
+from probe.distillation.config import TrainConfig, read_recipe
 from tests.support import tiny
 
 TEXTS = tuple((f"Say {word}:", f"{word} the {word}.") for word in ("fox", "dog", "box", "jug", "lazy", "quick", "tall"))
@@ -98,3 +100,8 @@ def tensors(directory: Path) -> dict[str, torch.Tensor]:
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
     """Bit-equal: the same names, and the same numbers under each."""
     return one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
+
+
+def config(room: Room, **values: Any) -> TrainConfig:
+    """The settings of the room's recipe, with some changed."""
+    return read_recipe(room.recipe, [f"{key}={yaml.safe_dump(value).splitlines()[0]}" for key, value in values.items()])

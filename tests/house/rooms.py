@@ -35,7 +35,8 @@ STEPS: tuple[tuple[str, ...], ...] = (
 # What a room may use of the library besides itself; every other room: whatever stands on a lower step.
 ONLY: Mapping[str, tuple[str, ...]] = {
     "probe/distillation/losses": (
-        "probe.models.attention", "probe.models.map_rule", "probe.models.byte_gap", "probe.errors",
+        "probe.models.attention", "probe.models.map_rule", "probe.models.byte_gap", "probe.models.private_torch",
+        "probe.errors",
     ),  # fmt: skip
 }
 TORCH_FREE = ("text", "maps", "gold", "scoring", "plotting")  # not even in a function

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from probe.distillation.losses.key_query import Discriminator
+from probe.extraction.extractor import Extractor
+from probe.maps.attention_map import AttentionMap
 from probe.models.attention import Normalisation, new_projectors
-from probe.models.checkpoint import CheckpointConfig, embeddings_fingerprint, save_checkpoint
+from probe.models.checkpoint import Checkpoint, CheckpointConfig, embeddings_fingerprint, save_checkpoint
 from probe.models.loading import input_embeddings, load_tokenizer
 from probe.models.methods import METHODS
 from probe.text.tokenization import PairTokenizer
@@ -201,3 +203,15 @@ def data_file(path: Path, texts: Iterable[tuple[str, str]] = TEXTS) -> Path:
         path,
         ({"id": f"t{i}", "prompt": p, "output": o, "category": "test"} for i, (p, o) in enumerate(texts)),
     )
+
+
+def extract_maps(
+    checkpoint: Checkpoint | Path | str,
+    examples: Sequence[Example],
+    *,
+    teacher: str | None = None,
+    max_length: int | None = None,
+    **options: Any,
+) -> Iterator[AttentionMap]:
+    """Yield the maps of one checkpoint for ``examples``, in order; ``options`` as :meth:`Extractor.maps` has them."""
+    return Extractor.load([checkpoint], teacher=teacher, max_length=max_length).maps(examples, **options)

@@ -10,7 +10,8 @@ import torch
 
 from probe.distillation.config import TrainConfig
 from probe.errors import DamagedError, UsageError
-from probe.models.packaged import ALIASES, cache_directory
+from probe.files import cache_directory
+from probe.models.packaged import ALIASES
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel

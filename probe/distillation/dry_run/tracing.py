@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map_only
 
 from probe.distillation.activations import fuse_activations
 from probe.distillation.config import TrainConfig
 from probe.distillation.dry_run.architectures import meta_model, resized
 from probe.distillation.lora import add_lora
 from probe.distillation.steps import AUTOCAST
+from probe.models.private_torch import TorchDispatchMode, fake_tensors
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel
@@ -37,15 +36,13 @@ def passes_bytes(config: PretrainedConfig, train: TrainConfig, rows: int, length
 
 
 def _traced(config: PretrainedConfig, train: TrainConfig, rows: int, length: int, device: str) -> int:
-    from torch._subclasses import FakeTensorMode
-
     model = meta_model(resized(config, vocab_size=VOCABULARY))
     if train.lora_rank:
         add_lora(model, train)
     fuse_activations(model)  # as the trainer does
     if train.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with fake_tensors():
         _without_memory(model, device)
         for parameter in model.parameters():
             if parameter.requires_grad:
@@ -70,16 +67,17 @@ class _Live(TorchDispatchMode):
         self.now = self.most = 0
         self._known: dict[int, weakref.ref[Any]] = {}
         for tensor in were:
-            self._known[tensor.untyped_storage()._cdata] = weakref.ref(tensor)
+            self._known[id(tensor.untyped_storage())] = weakref.ref(tensor)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        tree_map_only(torch.Tensor, self._made, result)
+        for tensor in _tensors(result):
+            self._made(tensor)
         return result
 
     def _made(self, tensor: torch.Tensor) -> None:
         storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()
+        key, size = id(storage), storage.nbytes()  # torch keeps a storage's object as long as the storage
         if key in self._known:
             return
 
@@ -92,15 +90,22 @@ class _Live(TorchDispatchMode):
         self.most = max(self.most, self.now)
 
 
+def _tensors(result: Any) -> Iterator[torch.Tensor]:
+    """The tensors of an operation's result: one, or a sequence that may hold others."""
+    if isinstance(result, torch.Tensor):
+        yield result
+    elif isinstance(result, tuple | list):
+        for part in result:
+            yield from _tensors(part)
+
+
 def _without_memory(model: PreTrainedModel, device: str) -> None:
     """Put fake tensors on ``device`` in the place of a meta model's parameters and buffers; autocast knows no meta."""
     new: dict[int, torch.Tensor] = {}
     for module in model.modules():
-        for name, old in module._parameters.items():
-            if old is not None:
-                fake = torch.empty(old.shape, dtype=old.dtype, device=device)
-                new.setdefault(id(old), nn.Parameter(fake, requires_grad=old.requires_grad))
-                module._parameters[name] = new[id(old)]  # type: ignore[assignment]
-        for name, buffer in module._buffers.items():
-            if buffer is not None:
-                module._buffers[name] = torch.empty(buffer.shape, dtype=buffer.dtype, device=device)
+        for name, old in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            fake = torch.empty(old.shape, dtype=old.dtype, device=device)
+            new.setdefault(id(old), nn.Parameter(fake, requires_grad=old.requires_grad))
+            setattr(module, name, new[id(old)])
+        for name, buffer in list(module.named_buffers(recurse=False, remove_duplicate=False)):
+            setattr(module, name, torch.empty(buffer.shape, dtype=buffer.dtype, device=device))

@@ -18,6 +18,7 @@ from torch.autograd.function import once_differentiable
 
 from probe.distillation.losses.divergence_gradients import divergence_with_gradient
 from probe.distillation.losses.divergences import Divergence
+from probe.models.private_torch import graph_is_kept
 
 TILE_FLOATS = 1 << 19  # 2 MiB of logits: what is done to them between the products is done in a core's cache
 LEAST_ROWS = 240  # of logits in a chunk, own and t2s together: the head is read anew for each chunk
@@ -207,5 +208,5 @@ def add_gradients(logits: Tensor, rows: slice, hidden: Tensor, head: Tensor, gra
 def scaled(grads: Sequence[Tensor | None], factor: Tensor) -> tuple[Tensor | None, ...]:
     """The gradients times `factor`: in place, as a second one of a head's size costs as much as a chunk's products,
     unless the graph is kept for another backward."""
-    keep = torch._C._autograd._get_current_graph_task_keep_graph()
+    keep = graph_is_kept()
     return tuple(None if grad is None else grad * factor if keep else grad.mul_(factor) for grad in grads)

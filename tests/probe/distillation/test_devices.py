@@ -17,8 +17,7 @@ from torch.fx.experimental import _config as fx
 from probe.distillation import frozen_teacher, steps
 from probe.distillation.setup import prepare
 from probe.distillation.steps import Objective, step_loss
-from tests.faults.room import Room, make_room
-from tests.support.training import config
+from tests.faults.room import Room, config, make_room
 
 META = torch.device("meta")
 METHODS = {

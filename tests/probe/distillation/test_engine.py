@@ -26,9 +26,8 @@ from probe.errors import UsageError
 from probe.models.checkpoint import load_checkpoint
 from probe.models.loading import load_causal_lm
 from probe.models.methods import METHODS
-from tests.faults.room import Room, make_room
+from tests.faults.room import Room, config, make_room
 from tests.support import ROOT
-from tests.support.training import config
 
 
 @pytest.fixture(scope="module")

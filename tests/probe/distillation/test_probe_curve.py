@@ -26,7 +26,7 @@ from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import read_examples
 from tests.support import tiny
-from tests.support.extraction import extract_maps
+from tests.support.tiny import extract_maps
 
 STEPS, EVERY = 6, 2
 PROBED = [0, 2, 4, 6]

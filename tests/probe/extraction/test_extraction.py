@@ -29,8 +29,8 @@ from probe.models.loading import load_causal_lm
 from probe.text.examples import Example, read_examples
 from probe.text.tokenization import PairedTokens
 from tests.support import tiny
-from tests.support.extraction import extract_maps
 from tests.support.reference import IGNORED, PaddedSide, dense_dskd_cma
+from tests.support.tiny import extract_maps
 
 
 @pytest.fixture(scope="module")

@@ -2,23 +2,54 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from analysis.gold import build as gold_build
 from analysis.gold import prefill as files
 from analysis.gold.byte_view import byte_tokens, proposed_links
-from analysis.gold.corrections import apply_corrections, read_corrections
+from analysis.gold.corrections import EDITS, Correction, apply_corrections, read_corrections
 from analysis.gold.review import render, stretches
 from probe.errors import DataError
-from probe.gold.reading import Gold, read_gold
+from probe.files import atomic_file
+from probe.gold.reading import Gold, Link, read_gold
 from probe.text.display import read_back
 from probe.text.examples import read_examples
-from tests.support.corrections import make_correction, write_corrections
+
+
+def make_correction(gold: Gold, kind: str, reason: str, edits: Mapping[str, Iterable[Link]]) -> Correction:
+    """A correction of ``gold`` that records the tokens which its links touch."""
+    links = {edit: frozenset(edits.get(edit, ())) for edit in EDITS}
+    touched = sorted(frozenset[Link]().union(*links.values()))
+    student = {i: gold.student_tokens[i] for i, _ in touched}
+    teacher = {j: gold.teacher_tokens[j] for j in sorted({j for _, j in touched})}
+    return Correction(gold.id, kind, reason, **links, student=student, teacher=teacher)
+
+
+def write_corrections(path: Path | str, corrections: Iterable[Correction]) -> None:
+    """Write corrections atomically, one line each, links sorted."""
+    with atomic_file(path) as part:
+        part.write_text(
+            "".join(json.dumps(_record(c), ensure_ascii=False) + "\n" for c in corrections), encoding="utf-8"
+        )
+
+
+def _record(correction: Correction) -> dict[str, Any]:
+    links = {edit: [list(link) for link in sorted(getattr(correction, edit))] for edit in EDITS}
+    return {
+        "id": correction.id, "kind": correction.kind, "reason": correction.reason,
+        **{edit: pairs for edit, pairs in links.items() if pairs},
+        "student": {str(k): token for k, token in sorted(correction.student.items())},
+        "teacher": {str(k): token for k, token in sorted(correction.teacher.items())},
+    }  # fmt: skip
+
 
 EXAMPLES = read_examples(files.PROBE_SET)
 PREFILL = read_gold(files.PREFILL)
@@ -172,7 +203,7 @@ def test_every_correction_has_a_reason_and_round_trips(tmp_path):
 
 def tokenizer_folders() -> dict[str, Path]:
     """Where the two tokenizers are, if this machine has them: shipped with a checkpoint; in the model cache."""
-    from probe.models.loading import cache_directory
+    from probe.files import cache_directory
 
     return {"student": files.STUDENT, "teacher": cache_directory() / "models" / files.TEACHER}
 

@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from probe.errors import DamagedError, UnsafeError
+from probe.files import cache_directory
 from probe.models import loading as models
 from probe.models.loading import (
     check_safe,
@@ -20,7 +21,7 @@ from probe.models.loading import (
     load_tokenizer,
     resolve_model,
 )
-from probe.models.packaged import ALIASES, PackagedModel, bits_per_byte, cache_directory
+from probe.models.packaged import ALIASES, PackagedModel, bits_per_byte
 from probe.text.tokenization import PairTokenizer, tokenizer_fingerprint
 from tests.support import tiny
 

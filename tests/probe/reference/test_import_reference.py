@@ -29,7 +29,7 @@ from probe.reference.projectors import looks_untrained, read_projectors
 from probe.text.examples import read_examples
 from probe.text.tokenization import PairTokenizer
 from tests.support import ROOT, public_code, tiny
-from tests.support.extraction import extract_maps
+from tests.support.tiny import extract_maps
 
 
 @pytest.fixture(scope="module")
