@@ -19,6 +19,7 @@ COMMANDS = {
     "gold": ("probe.commands.gold", "convert, check, compare, adjudicate and move gold alignments"),
     "evaluate": ("probe.commands.evaluate", "generate responses of checkpoints and score them: ROUGE-L, exact match"),
     "import-reference": ("probe.commands.import_reference", "turn outputs of the public DSKD code into a checkpoint"),
+    "export": ("probe.commands.export", "write the student of a checkpoint as a plain Hugging Face directory"),
     "doctor": ("probe.commands.doctor", "say what this machine has: versions, teacher, fonts, browser"),
     "verify": ("probe.commands.verify", "check a checkpoint, map store or cache for damage"),
 }

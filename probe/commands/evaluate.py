@@ -19,7 +19,8 @@ from probe.scoring.report_text import aligned, records
 DESCRIPTION = """Generate responses and score them against the accepted answers: ROUGE-L (best accepted answer) and
 exact match, mean and standard deviation over seeds, for several checkpoints and data sets in one call. The defaults are
 those of the DSKD papers: sampling at temperature 1, five seeds, 256 tokens of prompt and 256 of response. A response
-depends on the seed and the example alone, not on batches. No device but the first GPU, or the CPU, is used."""
+depends on the seed and the example alone, not on batches. With --likelihood also the bits per byte of the first
+accepted answers, and how far they are from the teacher's. No device but the first GPU, or the CPU, is used."""
 EXAMPLES = """
   python -m probe evaluate --checkpoint out/mine --data dolly.jsonl --limit 100 --out out/evaluation
   python -m probe evaluate --checkpoint out/mine out/mine-ga --against checkpoints/sft \\
@@ -46,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--batch-size", type=cli.positive, default=16, metavar="N", help="responses drawn together (default: 16)")
     add("--dtype", choices=get_args(Precision), default="float64",
         help="float64 (default): no draw turns on rounding, which batches change; float32: half the time")  # fmt: skip
+    add("--likelihood", action="store_true", help="also bits per byte of the answers, and chunk KL to the teacher")
+    add("--likelihood-only", action="store_true", help="nothing else: no response is generated")
+    add("--teacher", default="", metavar="NAME_OR_DIR", help="where the teacher is, if not where training found it")
     add("--resamples", default=statistics.RESAMPLES, type=cli.positive, metavar="N",
         help=f"of the bootstrap (default: {statistics.RESAMPLES})")  # fmt: skip
     cli.add_common(parser, json_report=True)
@@ -54,17 +58,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, generate, score, write, report."""
     sampling = Sampling(args.temperature, args.top_p, args.max_prompt_length, args.max_new_tokens)
-    options = EvaluationOptions(sampling, tuple(args.seeds), args.batch_size, args.dtype, args.resamples)
+    options = EvaluationOptions(
+        sampling, tuple(args.seeds), args.batch_size, args.dtype, args.resamples,
+        responses=not args.likelihood_only, likelihood=args.likelihood or args.likelihood_only, teacher=args.teacher,
+    )  # fmt: skip
     data = read_data(args.data, args.in_domain, args.limit)
     frames = evaluate(args.checkpoint, data, options, against=args.against, out=args.out, watched=cli.progress)
     written = write_tables(frames, args.out) if args.out else []
-    shown = {name: records(frame) for name, frame in frames.items() if name != "responses"}
+    shown = {name: records(frame) for name, frame in frames.items() if name not in ("responses", "likelihood")}
     lines = [*report_lines(frames), *(f"wrote {path}" for path in written)]
     cli.report({**shown, "written": [str(path) for path in written]}, lines, as_json=args.json)
 
 
 def report_lines(frames: dict[str, pd.DataFrame]) -> Iterable[str]:
     """The tables that people read: a row per checkpoint, a column per data set and average."""
+    if "likelihood_means" in frames:
+        from probe.evaluation.likelihoods import likelihood_lines  # torch is loaded by now
+
+        yield from likelihood_lines(frames["likelihood_means"])
+    if "evaluation" not in frames:
+        return
     frame = frames["evaluation"]
     for name, title in (("rouge_l", "ROUGE-L"), ("exact_match", "exact match")):
         columns = list(dict.fromkeys(frame["dataset"]))

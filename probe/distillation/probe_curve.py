@@ -53,7 +53,7 @@ class ProbeSet:
         """
         config = setup.config
         prints = setup.checkpoint.student_tokenizer, setup.checkpoint.teacher_tokenizer
-        pairs = _read_pairs(setup) if config.probe_data else list(setup.held_out)
+        pairs = read_pairs(setup, config.probe_data) if config.probe_data else list(setup.held_out)
         if config.probe_gold:
             golds = read_gold(config.probe_gold)
             check_covered(golds, pairs)
@@ -67,10 +67,11 @@ def _by_spans(pair: PairedTokens, prints: tuple[str, str]) -> Gold:
     return span_gold(pair.example_id, pair.text, pair.student.axis, pair.teacher.axis, prints)
 
 
-def _read_pairs(setup: Setup) -> list[PairedTokens]:
+def read_pairs(setup: Setup, path: str, limit: int | None = None) -> list[PairedTokens]:
+    """The examples of a file in the run's tokens."""
     teacher = load_tokenizer(resolve_model(setup.config.teacher))
     pairer = PairTokenizer(setup.tokenizer, teacher, max_length=setup.config.max_length)
-    return list(pairer.encode(read_examples(setup.config.probe_data)))
+    return list(pairer.encode(read_examples(path, limit=limit)))
 
 
 def step_name(step: int) -> str:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from probe.distillation.config import TrainConfig
 from probe.errors import UsageError
 from probe.files import sha256_of
+from probe.models.delta import digest_of, weights_digest
 from probe.text.tokenization import PairedTokens
 
-FILES = ("gold", "probe_data", "probe_gold")  # settings that name a file whose contents count
+FILES = ("gold", "probe_data", "probe_gold", "stop_data")  # settings that name a file whose contents count
 
 
 def input_digests(
@@ -38,8 +37,8 @@ def input_digests(
     paths = {name: Path(path) for name in FILES if (path := getattr(config, name))}
     files = {name: sha256_of(path)[:16] if path.is_file() else "" for name, path in paths.items()}
     return {
-        "training examples": _digest(_words(training)),
-        "held-out examples": _digest(_words(held_out)),
+        "training examples": digest_of(_words(training)),
+        "held-out examples": digest_of(_words(held_out)),
         **files,
         "starting weights of the student": weights_digest(student),
         **teacher,
@@ -61,17 +60,6 @@ def check_inputs(begun: Any, now: Mapping[str, str], directory: Path) -> None:
         )
 
 
-@torch.no_grad()
-def weights_digest(model: nn.Module) -> str:
-    """16 hexadecimal digits over the names, types, shapes and bytes of a model's parameters."""
-    return _digest(part for name, tensor in model.named_parameters() for part in _parts(name, tensor))
-
-
-def _parts(name: str, tensor: Tensor) -> Iterable[Any]:
-    yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
-    yield tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
-
-
 def _words(pairs: Sequence[PairedTokens]) -> Iterable[bytes]:
     """Everything of the pairs that training sees, in parts that no other pairs give."""
     for pair in pairs:
@@ -79,11 +67,3 @@ def _words(pairs: Sequence[PairedTokens]) -> Iterable[bytes]:
             yield text.encode()
         for side in (pair.student, pair.teacher):
             yield struct.pack(f"<q{len(side.ids)}q", side.start, *side.ids)
-
-
-def _digest(parts: Iterable[Any]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(struct.pack("<q", memoryview(part).nbytes))
-        digest.update(part)
-    return digest.hexdigest()[:16]

@@ -16,7 +16,8 @@ from probe.distillation.dataset import training_examples
 from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import check_covered
-from probe.distillation.lora import add_lora
+from probe.distillation.likelihood import teacher_bits
+from probe.distillation.lora import choose_trained
 from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.measure import Tables
@@ -28,7 +29,9 @@ from probe.distillation.sharded import on_cpu, whole_tensor
 from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
-from probe.errors import UsageError
+from probe.distillation.transplant import transplant
+from probe.distillation.transplant_tokenizer import read_tokenizer
+from probe.errors import DamagedError, UsageError
 from probe.files import cache_directory
 from probe.gold.reading import read_gold
 from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, measure_sigmas, new_projectors
@@ -56,6 +59,7 @@ class Setup:
     """A run, ready to train. ``teacher`` is None for sft, ``normalisation`` for methods that do not scale by σ.
 
     ``inputs`` are the digests of what it begins with, by name (see :mod:`probe.distillation.run_inputs`).
+    ``teacher_bits`` are the teacher's bits of each held-out target, None where it was not asked.
     """
 
     config: TrainConfig
@@ -68,6 +72,7 @@ class Setup:
     normalisation: Normalisation | None
     checkpoint: CheckpointConfig
     inputs: Mapping[str, str]
+    teacher_bits: Sequence[Tensor] | None = None
 
     # What is measured, is measured on the CPU: with several processes or a GPU these are copies, and all must ask.
     @property
@@ -100,7 +105,12 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
     teacher_tokenizer = load_tokenizer(teacher_directory)
     teacher_embeddings = input_embeddings(teacher_directory)
     check_finite({"its input embedding table": teacher_embeddings}, f"the teacher {config.teacher}", NO_RUN)
-    student, tokenizer = _student(config, [*training, *held_out], teacher_tokenizer, teacher_embeddings)
+    if config.student == "transplant":
+        tokenizer = read_tokenizer(config.transplant_tokenizer, config.transplant_vocabulary)
+        student = transplant(teacher_directory, teacher_tokenizer, tokenizer)
+        check_plain_head(student, "the transplanted student")
+    else:
+        student, tokenizer = _student(config, [*training, *held_out], teacher_tokenizer, teacher_embeddings)
     _check_positions(config.max_length, "student", student.config)
     pairer = PairTokenizer(tokenizer, teacher_tokenizer, max_length=config.max_length)
     pairs = [list(pairer.encode(part)) for part in (training, held_out)]
@@ -115,6 +125,7 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
             teacher.token_map = torch.from_numpy(token_map(*pairer.displays))
         if METHODS[config.method].scaled:
             normalisation = calibrate(pairs[0][: config.calibration], teacher)
+    guide = teacher or _measured_teacher(config, teacher_directory, teacher_embeddings, pairs[1], report)
     checkpoint = CheckpointConfig(
         name=config.name,
         method=config.method,
@@ -130,14 +141,14 @@ def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
         settings=config.as_dict(),
     )
     inputs = input_digests(config, student, pairs[0], pairs[1], _fingerprints(checkpoint, teacher))
-    if config.lora_rank:
-        add_lora(student, config)
+    choose_trained(student, config)
     if config.gradient_checkpointing:
         student.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     trained = Trained(student, *_adapters(config, student_dim, teacher_dim))
     return Setup(
-        config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint, inputs
-    )
+        config, trained, tokenizer, pairs[0], pairs[1], teacher_embeddings, teacher, normalisation, checkpoint, inputs,
+        None if guide is None else teacher_bits(guide, pairs[1]),
+    )  # fmt: skip
 
 
 def _fingerprints(checkpoint: CheckpointConfig, teacher: FrozenTeacher | None) -> dict[str, str]:
@@ -218,6 +229,19 @@ def _frozen_teacher(
     weight = head.weight.detach().float().cpu()
     bias = None if head.bias is None else head.bias.detach().float().cpu()
     return FrozenTeacher(table, weight, bias, cache.load(sides), config.temperature, fingerprint)
+
+
+def _measured_teacher(
+    config: TrainConfig, directory: Path, table: Tensor, held_out: Sequence[PairedTokens], report: Report
+) -> FrozenTeacher | None:
+    """The teacher of a method that needs none, for its bits per byte; None where it cannot be had: sft goes on."""
+    if not config.measure_teacher or not held_out:
+        return None
+    try:
+        return _frozen_teacher(config, directory, table, held_out, report)
+    except (UsageError, DamagedError) as error:
+        report(f"the teacher is not measured: {error}")
+        return None
 
 
 def _where_it_fits(model: PreTrainedModel, report: Report) -> PreTrainedModel:

@@ -21,6 +21,7 @@ from probe.distillation.finite import check_finite
 from probe.distillation.unpadded import response_states
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import atomic_file, check_seal, refuse_outside, sealed, sha256_of, write_json
+from probe.models.delta import DELTA, is_delta
 from probe.text.tokenization import TokenizedSide
 
 if TYPE_CHECKING:
@@ -155,8 +156,12 @@ def last_hidden_states(model: PreTrainedModel, sides: Sequence[TokenizedSide]) -
 
 
 def model_fingerprint(directory: Path) -> str:
-    """16 hexadecimal digits over the configuration and the weights files of a model directory."""
+    """16 hexadecimal digits over the configuration and the weights files of a model directory.
+
+    Of a delta also over ``delta.json``, which has the digest of its base.
+    """
     digest = hashlib.sha256()
-    for file in [directory / "config.json", *sorted(directory.glob("*.safetensors"))]:
+    delta = [directory / DELTA] if is_delta(directory) else []
+    for file in [directory / "config.json", *sorted(directory.glob("*.safetensors")), *delta]:
         digest.update(sha256_of(file).encode())
     return digest.hexdigest()[:16]

@@ -13,7 +13,9 @@ import torch
 
 from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import batch_order
+from probe.distillation.delta_student import delta_student
 from probe.distillation.engine import Engine, start
+from probe.distillation.held_out import HELD_OUT, bits_of, held_out_metrics, likelihoods, quality, write_held_out
 from probe.distillation.lora import plain_student
 from probe.distillation.losses.terms import LossTerms
 from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
@@ -22,6 +24,7 @@ from probe.distillation.optimisation import training_state
 from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.sharded import spread_again, whole_tensor
+from probe.distillation.stopping import Stopping
 from probe.distillation.watch import Watch
 from probe.models.checkpoint import save_checkpoint
 
@@ -44,23 +47,41 @@ def train(
     engine = Engine.of(accelerator, setup)
     state_directory = out.with_name(out.name + ".training")
     first, curve = 0, Curve()
-    before, gap = measure(setup, engine.objective), measure_gap(setup)
+    before, gap, start_bits = measure(setup, engine.objective), measure_gap(setup), bits_of(setup, setup.held_out)
+    if line := quality(setup, start_bits):
+        report(line)
     if resume:
         first, curve = resume_state(setup, engine.optimiser, state_directory)
         report(f"resumed at step {first}")
     watch = Watch(setup, state_directory, report, accelerator)
+    stopping = Stopping(setup, state_directory, report, accelerator)
     with watch.errors():
         watch.begin(first)
-        _run_steps(engine, watch, first, curve, state_directory, report)
+        stopping.begin(first)
+        _run_steps(engine, watch, stopping, first, curve, state_directory, report)
+        stopped = stopping.end()
         watch.end()
-    metrics = _publish(engine, out, before, gap, curve, watch.files)
+    texts = likelihoods(setup, bits_of(setup, setup.held_out))
+    measured, files = held_out_metrics(start_bits, texts) | stopped, [*watch.files, *stopping.files]
+    if accelerator.is_main_process and texts:
+        write_held_out(state_directory / HELD_OUT, setup, start_bits, texts)
+        files.append(state_directory / HELD_OUT)
+    metrics = _publish(engine, out, before, gap, curve, measured, files)
     if accelerator.is_main_process:
         shutil.rmtree(state_directory, ignore_errors=True)
     accelerator.wait_for_everyone()
     return metrics
 
 
-def _run_steps(engine: Engine, watch: Watch, first: int, curve: Curve, state_directory: Path, report: Report) -> None:
+def _run_steps(
+    engine: Engine,
+    watch: Watch,
+    stopping: Stopping,
+    first: int,
+    curve: Curve,
+    state_directory: Path,
+    report: Report,
+) -> None:
     """Every step from ``first`` on: train, log, measure, save."""
     setup, config, started = engine.setup, engine.setup.config, time.monotonic()
     lengths = [len(pair.student.ids) + len(pair.teacher.targets) for pair in setup.training]
@@ -75,13 +96,17 @@ def _run_steps(engine: Engine, watch: Watch, first: int, curve: Curve, state_dir
             report(_log_line(curve[-1], config.steps, time.monotonic() - started))
             watch.logged(curve[-1])
         watch.stepped(step + 1)
+        if stopping.stepped(step + 1):
+            return
         if saving:
-            entry = measure(setup, engine.objective)
-            curve[-1].update({f"held_out_{k}": v for k, v in entry.items()})
-            report(f"step {step + 1}: held-out " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items()))
+            if not config.stop_data:  # texts of their own are watched, so that the held-out ones stay out of it
+                entry = measure(setup, engine.objective)
+                curve[-1].update({f"held_out_{k}": v for k, v in entry.items()})
+                report(f"step {step + 1}: held-out " + ", ".join(f"{k} {v:.4f}" for k, v in entry.items()))
             state = training_state(setup.trained, engine.optimiser)
             if engine.accelerator.is_main_process:
                 save_state(setup, state, state_directory, step + 1, curve)
+            stopping.saved()
             watch.saved(step + 1)
 
 
@@ -136,17 +161,24 @@ def _publish(
     before: dict[str, float],
     gap: KeyQueryGap | None,
     curve: Curve,
+    measured: dict[str, float],
     extras: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Measure, write the model card, and save the checkpoint: by the first process."""
     setup = engine.setup
     metrics: dict[str, Any] = {f"held_out_{k}": value for k, value in measure(setup, engine.objective).items()}
+    metrics |= measured
     metrics["before"] = before
     metrics["curve"] = curve
     after = measure_gap(setup)
     if gap is not None and after is not None:
         metrics["key_query"] = before_and_after(gap, after)
-    student, attention = plain_student(setup.trained.student, setup.config), setup.projectors
+    student: Any = setup.trained.student
+    if setup.config.save_as == "delta":
+        student = delta_student(student, setup.config, out / "student")
+    else:
+        student = plain_student(student, setup.config)
+    attention = setup.projectors
     critic = setup.trained.discriminator
     discriminator = None if critic is None else {name: whole_tensor(t) for name, t in critic.state_dict().items()}
     if not engine.accelerator.is_main_process:

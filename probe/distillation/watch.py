@@ -48,6 +48,7 @@ class Watch:
         """A run starts (step 0) or goes on; it is probed where ``step`` is due and not yet in the curve."""
         if not self._on:
             return
+        self._step = step
         there = self._rewind(step) if self._writes else False
         if self._processes is not None:
             from accelerate.utils import broadcast_object_list
@@ -100,8 +101,8 @@ class Watch:
             raise
 
     def end(self) -> None:
-        """All steps are done; the checkpoint comes next."""
-        self._event("end", self._setup.config.steps)
+        """The last step is done; the checkpoint comes next."""
+        self._event("end", self._step)
         if self._board is not None:
             self._board.close()
 

@@ -39,6 +39,7 @@ class Subject:
     name: str
     method: str
     directory: Path
+    teacher: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,8 @@ def evaluate(
 ) -> dict[str, pd.DataFrame]:
     """The tables ``evaluation`` and ``responses``, and with ``against`` ``comparisons``, by name.
 
+    With ``options.likelihood`` also ``likelihood`` (a row a text) and ``likelihood_means``.
+
     Args:
         checkpoints: directories of checkpoints, or plain models (:func:`find_subject`).
         data: as :func:`read_data` gives it.
@@ -75,12 +78,42 @@ def evaluate(
         NonFiniteError: NaN or infinity in a model's logits. DiskError: the journal cannot be written.
     """
     subjects, reference = find_subjects(checkpoints, against)
+    frames = _generated(subjects, data, options, reference, out, watched) if options.responses else {}
+    return frames | (_likelihoods(subjects, data, options, reference) if options.likelihood else {})
+
+
+def _generated(
+    subjects: Sequence[Subject],
+    data: Sequence[DataSet],
+    options: EvaluationOptions,
+    reference: str | None,
+    out: Path | None,
+    watched: Watched,
+) -> dict[str, pd.DataFrame]:
+    """The tables of generated responses."""
     with ResponseJournal(out / JOURNAL if out else None) as journal:
         parts = [part for one in subjects for part in evaluate_subject(one, data, options, journal, watched)]
     frames = {"evaluation": evaluation_frame(parts, resamples=options.resamples), "responses": responses_frame(parts)}
     if reference is not None:
         frames["comparisons"] = comparisons_frame(parts, reference, resamples=options.resamples)
     return frames
+
+
+def _likelihoods(
+    subjects: Sequence[Subject], data: Sequence[DataSet], options: EvaluationOptions, reference: str | None
+) -> dict[str, pd.DataFrame]:
+    """The tables of the answers' likelihood; a teacher is loaded once for all checkpoints that have it."""
+    from probe.evaluation.likelihoods import Guide, likelihood_frame, likelihoods, means_frame
+
+    guides: dict[str, Guide] = {}
+    length = options.sampling.max_prompt_length + options.sampling.max_new_tokens
+    parts = []
+    for subject in subjects:
+        name = options.teacher or subject.teacher
+        if name and name not in guides:
+            guides[name] = Guide(name, options.batch_size)
+        parts += likelihoods(subject, data, guides.get(name), max_length=length, size=options.batch_size)
+    return {"likelihood": likelihood_frame(parts), "likelihood_means": means_frame(parts, reference)}
 
 
 def write_tables(frames: Mapping[str, pd.DataFrame], out: Path) -> list[Path]:
@@ -139,7 +172,8 @@ def find_subject(name: str) -> Subject:
     path = Path(name)
     if (path / MANIFEST).is_file() and f'"kind": "{KIND}"' in (path / MANIFEST).read_text(errors="replace"):
         checkpoint = load_checkpoint(path)
-        return Subject(path.resolve().name, checkpoint.config.method, checkpoint.student_directory)
+        config = checkpoint.config
+        return Subject(path.resolve().name, config.method, checkpoint.student_directory, config.teacher)
     directory = resolve_model(name)
     return Subject(path.resolve().name if path.exists() else name, "", directory)
 

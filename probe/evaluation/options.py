@@ -48,6 +48,9 @@ class EvaluationOptions:
     batch_size: int = 16
     dtype: Precision = "float64"
     resamples: int = statistics.RESAMPLES  # of the bootstrap
+    responses: bool = True  # generate and score them
+    likelihood: bool = False  # bits per byte of the accepted answers, and chunk KL to the teacher
+    teacher: str = ""  # where the teacher is; empty: where training found it
 
     def __post_init__(self) -> None:
         if min(self.seeds) < 0 or len(set(self.seeds)) < len(self.seeds):

@@ -19,6 +19,7 @@ from torch import Tensor
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import MANIFEST, atomic_directory, read_manifest, refuse_outside, write_json, write_manifest
 from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, new_projectors
+from probe.models.delta import Delta
 from probe.models.methods import METHODS, has_discriminator
 from probe.version import __version__
 
@@ -67,7 +68,7 @@ class Checkpoint:
 
     @property
     def student_directory(self) -> Path:
-        """The plain Hugging Face directory of the student."""
+        """The student: a plain Hugging Face directory, or a delta, which :mod:`probe.models.loading` loads alike."""
         return self.directory / "student"
 
     def require_attention(self) -> CrossModelAttention:
@@ -89,7 +90,7 @@ def embeddings_fingerprint(table: Tensor) -> str:
 def save_checkpoint(
     directory: Path | str,
     config: CheckpointConfig,
-    student: PreTrainedModel,
+    student: PreTrainedModel | Delta,
     tokenizer: PreTrainedTokenizerFast,
     *,
     attention: CrossModelAttention | SpaceProjectors | None = None,
@@ -101,21 +102,27 @@ def save_checkpoint(
 ) -> None:
     """Write a whole checkpoint or nothing; non-finite tensors are refused (NonFiniteError).
 
+    A student given as a :class:`probe.models.delta.Delta` is written as one: ``student/`` then needs its base.
     ``extras`` are files and directories that are copied into it, under their own names.
     """
-    projectors = {} if attention is None else _detached(attention.state_dict())
-    stored = {name: t.to(dtype) if t.is_floating_point() else t for name, t in student.state_dict().items()}
-    for name, tensor in {**stored, **projectors, **(discriminator or {})}.items():
+    others = dtype if isinstance(student, Delta) else torch.float32  # beside a delta they are the larger part
+    projectors = {} if attention is None else _detached(attention.state_dict(), others)
+    critic = _detached(discriminator or {}, others)
+    stored = student.tensors(dtype) if isinstance(student, Delta) else _stored(student, dtype)
+    for name, tensor in {**stored, **projectors, **critic}.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NonFiniteError(f"{name} holds NaN or infinity as {tensor.dtype}; no checkpoint was written.")
     with atomic_directory(directory) as part:
         write_json(part / "config.json", dataclasses.asdict(config))
-        _copy_as(student, dtype).save_pretrained(part / "student")
+        if isinstance(student, Delta):
+            student.write(part / "student", dtype)
+        else:
+            _copy_as(student, dtype).save_pretrained(part / "student")
         tokenizer.save_pretrained(part / "student")
         if attention is not None:
             save_file(projectors, part / PROJECTORS)
         if discriminator is not None:
-            save_file(_detached(discriminator), part / DISCRIMINATOR)
+            save_file(critic, part / DISCRIMINATOR)
         write_json(part / "metrics.json", metrics or {})
         (part / "README.md").write_text(card, encoding="utf-8")
         for extra in extras:
@@ -123,8 +130,12 @@ def save_checkpoint(
         write_manifest(part, KIND, SCHEMA, {"name": config.name, "method": config.method, "version": __version__})
 
 
-def _detached(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().float().cpu().contiguous().clone() for name, tensor in state.items()}
+def _stored(student: PreTrainedModel, dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in student.state_dict().items()}
+
+
+def _detached(state: dict[str, Tensor], dtype: torch.dtype) -> dict[str, Tensor]:
+    return {name: tensor.detach().to(dtype).cpu().contiguous().clone() for name, tensor in state.items()}
 
 
 def _copy_as(model: PreTrainedModel, dtype: torch.dtype) -> PreTrainedModel:

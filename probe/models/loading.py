@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from probe.errors import DamagedError, DiskError, UnsafeError
 from probe.files import atomic_file, cache_directory
+from probe.models.delta import assembled, delta_embeddings, is_delta, read_delta
 from probe.models.packaged import ALIASES, packaged_model
 from probe.models.safety import refuse_adapter, refuse_code
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 def resolve_model(name: str | Path) -> Path:
     """Turn a directory, an alias or a hub name into a local directory of safetensors and tokenizer files.
+
+    Of a checkpoint directory it is the student: ``student/``, a plain model directory or a delta (:mod:`probe.models.delta`).
 
     Raises:
         DamagedError: nothing of that name can be found, or the directory is not a model.
@@ -33,6 +36,8 @@ def resolve_model(name: str | Path) -> Path:
     path = Path(name)
     if not path.exists():
         path = _from_hub(str(name))
+    if (path / "student" / "config.json").is_file():
+        path = path / "student"
     check_safe(path)
     return path
 
@@ -113,6 +118,8 @@ def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> P
 
     path = Path(path)
     check_safe(path)
+    if is_delta(path):
+        return _load_delta(path).to(dtype)  # type: ignore[arg-type]
     try:
         loader: Any = AutoModelForCausalLM  # its annotations do not know output_loading_info
         model, info = loader.from_pretrained(
@@ -128,6 +135,11 @@ def load_causal_lm(path: Path | str, *, dtype: torch.dtype = torch.float32) -> P
             "they would stay random. The model directory is damaged."
         )
     return model.eval()
+
+
+def _load_delta(path: Path) -> PreTrainedModel:
+    delta = read_delta(path)
+    return assembled(delta, resolve_model(delta.base.name(path)), load_causal_lm)
 
 
 @functools.lru_cache(maxsize=8)
@@ -170,6 +182,9 @@ def input_embeddings(path: Path | str, rows: torch.Tensor | None = None) -> torc
     path = Path(path)
     check_safe(path)
     name = embedding_name(path)
+    if is_delta(path):
+        table = _delta_embeddings(path, name)
+        return table if rows is None else table[rows]
     file, key = _locate(path, name)
     try:
         with safe_open(file, framework="pt") as handle:
@@ -177,6 +192,12 @@ def input_embeddings(path: Path | str, rows: torch.Tensor | None = None) -> torc
     except (SafetensorError, OSError) as error:
         raise DamagedError(f"{file}: the embedding table {key} cannot be read ({error}).") from error
     return (table if rows is None else table[rows]).float()
+
+
+def _delta_embeddings(path: Path, name: str) -> torch.Tensor:
+    delta = read_delta(path)
+    base = path if delta.has_tables else resolve_model(delta.base.name(path))  # its own tables need no base
+    return delta_embeddings(delta, base, name, input_embeddings)
 
 
 def _locate(path: Path, name: str) -> tuple[Path, str]:

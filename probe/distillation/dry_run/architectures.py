@@ -131,7 +131,10 @@ def _read(directory: Path) -> PretrainedConfig:
 
 
 def student_config(config: TrainConfig) -> tuple[PretrainedConfig, str]:
-    """The student's configuration and its source; of ``student: new``, by the recipe's ``new_*``."""
+    """Configuration and source of the student: ``new`` by the recipe's ``new_*``, ``transplant`` by the teacher's."""
+    if config.student == "transplant":
+        body, source = find_config(config.teacher)
+        return resized(body, vocab_size=config.transplant_vocabulary or body.vocab_size), source
     if config.student != "new":
         return find_config(config.student)
     from transformers import AutoConfig

@@ -17,7 +17,7 @@ from probe.distillation.dry_run.architectures import Architecture, architecture,
 from probe.distillation.dry_run.estimates import Lengths, Part, Trainable, Work
 from probe.distillation.dry_run.tiny_run import TinyRun, tiny_run
 from probe.distillation.dry_run.tracing import passes_bytes
-from probe.distillation.lora import add_lora
+from probe.distillation.lora import choose_trained
 from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.packed_teacher import is_packed
@@ -107,8 +107,7 @@ def dry_run(config: TrainConfig, flops: float | None = None) -> DryRun:
 def trainable(config: TrainConfig, student: PretrainedConfig, teacher: Architecture) -> Trainable:
     """Count what the recipe trains, on modules without memory."""
     model, method = meta_model(student), METHODS[config.method]
-    if config.lora_rank:
-        add_lora(model, config)
+    choose_trained(model, config)
     learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
     head = model.get_output_embeddings()
     modules: list[torch.nn.Module] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,7 +13,7 @@ from torch import nn
 from probe.distillation.activations import fuse_activations
 from probe.distillation.config import TrainConfig
 from probe.distillation.dry_run.architectures import meta_model, resized
-from probe.distillation.lora import add_lora
+from probe.distillation.lora import choose_trained
 from probe.distillation.steps import AUTOCAST
 from probe.models.private_torch import TorchDispatchMode, fake_tensors
 
@@ -37,8 +38,7 @@ def passes_bytes(config: PretrainedConfig, train: TrainConfig, rows: int, length
 
 def _traced(config: PretrainedConfig, train: TrainConfig, rows: int, length: int, device: str) -> int:
     model = meta_model(resized(config, vocab_size=VOCABULARY))
-    if train.lora_rank:
-        add_lora(model, train)
+    choose_trained(model, replace(train, lora_layers=0))  # an upper bound: what lies below the last layers is not kept
     fuse_activations(model)  # as the trainer does
     if train.gradient_checkpointing:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

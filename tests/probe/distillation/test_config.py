@@ -35,6 +35,7 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("micro_batch", -1),
     ("precision", "float16"),
     ("lora_rank", -1),
+    ("lora_layers", -1),
     ("lora_alpha", 0.0),
     ("lora_alpha", math.inf),
     ("lora_dropout", 1.0),
@@ -62,6 +63,8 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("calibration", 0),
     ("teacher_dtype", "bfloat16"),
     ("save_dtype", "int8"),
+    ("save_as", "diff"),
+    ("save_as", "delta"),
     ("save_every", 0),
     ("log_every", 0),
     ("new_vocabulary", 256),
@@ -78,6 +81,11 @@ REFUSED: tuple[tuple[str, object], ...] = (
     ("imposed_corruption", 1.01),
     ("imposed_corruption", math.nan),
     ("imposed_corruption", 0.5),  # of a method whose map is not imposed
+    ("transplant_vocabulary", 256),
+    ("stop_on", "loss"),
+    ("stop_every", 0),
+    ("stop_patience", 0),
+    ("stop_limit", -1),
 )
 
 
