@@ -12,9 +12,9 @@ import pandas as pd
 from torch import Tensor
 
 from probe.distillation.likelihood import TextLikelihood, bits_per_byte, gap_closed, student_bits, text_likelihood
-from probe.distillation.lora import plain_student
 from probe.distillation.setup import Setup
 from probe.distillation.sharded import is_spread
+from probe.distillation.students.lora import plain_student
 from probe.files import sha256_of
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.tokenization import PairedTokens

@@ -17,7 +17,6 @@ from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.imposed import check_covered
 from probe.distillation.likelihood import teacher_bits
-from probe.distillation.lora import choose_trained
 from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.measure import Tables
@@ -26,11 +25,12 @@ from probe.distillation.packed_teacher import is_packed, read_packed
 from probe.distillation.plain_head import check_plain_head
 from probe.distillation.run_inputs import input_digests
 from probe.distillation.sharded import on_cpu, whole_tensor
-from probe.distillation.student import new_student, principal_components, teacher_means, texts_of, train_tokenizer
+from probe.distillation.students.lora import choose_trained
+from probe.distillation.students.new import new_student, principal_components, teacher_means, texts_of, train_tokenizer
+from probe.distillation.students.transplant import transplant
+from probe.distillation.students.transplant_tokenizer import read_tokenizer
 from probe.distillation.teacher_cache import TeacherCache, model_fingerprint, state_key
 from probe.distillation.token_match import token_map
-from probe.distillation.transplant import transplant
-from probe.distillation.transplant_tokenizer import read_tokenizer
 from probe.errors import DamagedError, UsageError
 from probe.files import cache_directory
 from probe.gold.reading import read_gold

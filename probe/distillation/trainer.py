@@ -13,10 +13,8 @@ import torch
 
 from probe.distillation.config import TrainConfig
 from probe.distillation.dataset import batch_order
-from probe.distillation.delta_student import delta_student
 from probe.distillation.engine import Engine, start
 from probe.distillation.held_out import HELD_OUT, bits_of, held_out_metrics, likelihoods, quality, write_held_out
-from probe.distillation.lora import plain_student
 from probe.distillation.losses.terms import LossTerms
 from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
 from probe.distillation.model_card import model_card
@@ -25,6 +23,8 @@ from probe.distillation.run_state import Curve, resume_state, save_state
 from probe.distillation.setup import Report, Setup, prepare
 from probe.distillation.sharded import spread_again, whole_tensor
 from probe.distillation.stopping import Stopping
+from probe.distillation.students.delta import delta_student
+from probe.distillation.students.lora import plain_student
 from probe.distillation.watch import Watch
 from probe.models.checkpoint import save_checkpoint
 

@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 def resolve_model(name: str | Path) -> Path:
     """Turn a directory, an alias or a hub name into a local directory of safetensors and tokenizer files.
 
-    Of a checkpoint directory it is the student: ``student/``, a plain model directory or a delta (:mod:`probe.models.delta`).
+    Of a checkpoint directory it is the student: ``student/``, a plain model directory or a delta
+    (:mod:`probe.models.delta`).
 
     Raises:
         DamagedError: nothing of that name can be found, or the directory is not a model.

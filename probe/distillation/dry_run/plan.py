@@ -17,11 +17,11 @@ from probe.distillation.dry_run.architectures import Architecture, architecture,
 from probe.distillation.dry_run.estimates import Lengths, Part, Trainable, Work
 from probe.distillation.dry_run.tiny_run import TinyRun, tiny_run
 from probe.distillation.dry_run.tracing import passes_bytes
-from probe.distillation.lora import choose_trained
 from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.packed_teacher import is_packed
 from probe.distillation.steps import AUTOCAST
+from probe.distillation.students.lora import choose_trained
 from probe.errors import UsageError
 from probe.models.attention import new_projectors
 from probe.models.methods import METHODS, has_discriminator

@@ -16,7 +16,7 @@ import torch
 
 from probe.distillation.config import TrainConfig
 from probe.distillation.dry_run.architectures import resized
-from probe.distillation.student import train_tokenizer
+from probe.distillation.students.new import train_tokenizer
 from probe.distillation.trainer import train
 from probe.models.checkpoint import load_checkpoint
 from probe.models.methods import METHODS

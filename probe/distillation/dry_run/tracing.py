@@ -13,8 +13,8 @@ from torch import nn
 from probe.distillation.activations import fuse_activations
 from probe.distillation.config import TrainConfig
 from probe.distillation.dry_run.architectures import meta_model, resized
-from probe.distillation.lora import choose_trained
 from probe.distillation.steps import AUTOCAST
+from probe.distillation.students.lora import choose_trained
 from probe.models.private_torch import TorchDispatchMode, fake_tensors
 
 if TYPE_CHECKING:

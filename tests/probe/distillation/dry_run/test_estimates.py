@@ -18,8 +18,8 @@ from probe.distillation.dry_run.architectures import architecture, resized, stud
 from probe.distillation.dry_run.estimates import Lengths, Trainable
 from probe.distillation.dry_run.tracing import passes_bytes
 from probe.distillation.engine import Engine, start
-from probe.distillation.lora import add_lora
 from probe.distillation.setup import prepare
+from probe.distillation.students.lora import add_lora
 from tests.support import tiny
 from tests.support.paper_recipes import MISTRAL, PAIR, SMALL, recipe, sizes, small
 

@@ -9,8 +9,8 @@ import torch
 
 from probe.__main__ import main
 from probe.distillation.config import TrainConfig
-from probe.distillation.transplant import longest_pieces, mean_rows, teacher_pieces, token_bytes, transplant
-from probe.distillation.transplant_tokenizer import first_tokens, read_tokenizer
+from probe.distillation.students.transplant import longest_pieces, mean_rows, teacher_pieces, token_bytes, transplant
+from probe.distillation.students.transplant_tokenizer import first_tokens, read_tokenizer
 from probe.errors import DamagedError, UsageError
 from probe.models.loading import load_causal_lm, load_tokenizer
 from probe.text.one_side import Side

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from probe.distillation.config import TrainConfig
-from probe.distillation.student import (
+from probe.distillation.students.new import (
     EOS,
     new_student,
     principal_components,

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 
 from probe.distillation.config import TrainConfig, read_recipe
-from probe.distillation.lora import choose_trained
+from probe.distillation.students.lora import choose_trained
 from probe.distillation.trainer import train
 from probe.errors import UsageError
 from tests.support import tiny
