@@ -19,7 +19,7 @@ from probe.distillation.config import TrainConfig
 from probe.errors import DataError, UsageError
 from probe.files import sha256_of
 from probe.gold.reading import write_gold
-from probe.gold.sources import load_pair
+from probe.models.pairs import load_pair
 from probe.text.examples import read_examples
 from tests.support import tiny
 
