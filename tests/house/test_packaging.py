@@ -1,4 +1,4 @@
-"""What pip installs is what the folders hold: every room, its data files, the mark of types; and every room's axes are checked."""
+"""What pip installs is what the folders hold: every room and its data; and axes are checked in every room that names them."""
 
 from __future__ import annotations
 
