@@ -2,6 +2,7 @@
 # make app    the dashboard on the demo's maps
 # make test   set up, then lint, types and all tests
 # make check  lint and types alone
+# make docs   the docs as a site in out/site, offline
 # make bench  speed and memory, as ratios against tests/support/reference.py
 
 PYTHON ?= python3
@@ -12,7 +13,7 @@ OUT ?= out/demo
 GOLD = analysis/gold/gold.jsonl
 MAPS = $(OUT)/maps
 
-.PHONY: demo app test check bench clean
+.PHONY: demo app test check docs bench clean
 
 demo: $(VENV)/.ready
 	$(PY) -m analysis.demo --out $(OUT)
@@ -28,6 +29,10 @@ test: $(VENV)/.ready-dev check
 check: $(VENV)/.ready-dev
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/mypy
+
+docs: $(VENV)/.ready-dev
+	$(PY) -m mkdocs build --strict --quiet
+	@echo "out/site/index.html"
 
 bench: $(VENV)/.ready-dev
 	$(PY) -m tests.bench

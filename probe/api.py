@@ -2,18 +2,19 @@
 
 Maps come as numpy arrays, everything that is counted as a pandas frame; pictures are drawn on demand.
 
->>> import probe
->>> maps = probe.load("checkpoints/dskd-cma").maps(("Why yellow?", "The leaves lose their green."), direction="both")
->>> [amap.direction for amap in maps], maps[0].weights.shape == (len(maps[0].student), len(maps[0].teacher))
-(['t2s', 's2t'], True)
->>> maps.score()["top1_sure"].between(0, 1).tolist()        # against the span rule; give gold of your own
-[True, True]
->>> len(maps.to_frame()) == maps[0].weights.size + maps[1].weights.size
-True
->>> maps.plot(0).get_xlabel()[:15]
-'teacher targets'
->>> probe.open_maps("out/demo/maps").score("analysis/gold/gold.jsonl").columns[0]      # stored maps, without torch
-'schema_version'
+Examples:
+    >>> import probe
+    >>> maps = probe.load("checkpoints/dskd-cma").maps(("Why yellow?", "The leaves lose their green."), direction="both")
+    >>> [amap.direction for amap in maps], maps[0].weights.shape == (len(maps[0].student), len(maps[0].teacher))
+    (['t2s', 's2t'], True)
+    >>> maps.score()["top1_sure"].between(0, 1).tolist()  # against the span rule; give gold of your own
+    [True, True]
+    >>> len(maps.to_frame()) == maps[0].weights.size + maps[1].weights.size
+    True
+    >>> maps.plot(0).get_xlabel()[:15]
+    'teacher targets'
+    >>> probe.open_maps("out/demo/maps").score("analysis/gold/gold.jsonl").columns[0]  # stored maps, without torch
+    'schema_version'
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class Measured:
     examples: int
     published: tuple[float, float, float]
 
-    def numbers(self) -> dict[str, float]:
+    def numbers(self) -> dict[str, int | float]:
         """Name -> number, for metrics.json: the examples, and σ_k as published."""
         names = ("published_sigma_k", "published_sigma_k_least", "published_sigma_k_most")
         return {"examples": self.examples, **dict(zip(names, self.published, strict=True))}

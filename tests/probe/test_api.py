@@ -128,8 +128,13 @@ def test_the_docstring_is_true(like_the_repository):
     assert failed == 0 and tried >= 7
 
 
-def test_readmes_passage_runs_in_under_ten_lines(like_the_repository):
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for block in (b for b in re.findall(r"^```python\n(.*?)^```", readme, flags=re.M | re.S) if "probe.load" in b):
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+RUN = ("probe.load(", "probe.open_maps(", "MapStore.open(")  # blocks that make or open maps
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_passages_of_the_docs_run_in_under_ten_lines(like_the_repository, page):
+    text = page.read_text(encoding="utf-8")
+    for block in (b for b in re.findall(r"^```python\n(.*?)^```", text, flags=re.M | re.S) if any(r in b for r in RUN)):
         assert len([line for line in block.splitlines() if line.strip()]) < 10
-        exec(compile(block, "README.md", "exec"), {})
+        exec(compile(block, page.name, "exec"), {})
