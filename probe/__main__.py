@@ -14,6 +14,8 @@ from probe import cli
 COMMANDS = {
     "train": ("probe.commands.train", "train a student by a recipe: sft, kd, dskd-cma, uld and others"),
     "cache": ("probe.commands.cache", "pack a teacher's states and tables, to train without its model"),
+    "pair": ("probe.commands.pair", "what two tokenizers have in common, before any training; no weights needed"),
+    "align": ("probe.commands.align", "write the alignment of TRL, NeMo, ALM and others as a map store"),
     "extract": ("probe.commands.extract", "write the attention maps of checkpoints into a map store"),
     "score": ("probe.commands.score", "score stored maps against gold alignments"),
     "gold": ("probe.commands.gold", "convert, check, compare, adjudicate and move gold alignments"),

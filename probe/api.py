@@ -4,7 +4,7 @@ Maps come as numpy arrays, everything that is counted as a pandas frame; picture
 
 Examples:
     >>> import probe
-    >>> maps = probe.load("checkpoints/dskd-cma").maps(("Why yellow?", "The leaves lose their green."), direction="both")
+    >>> maps = probe.load("checkpoints/dskd-cma").maps(("Why yellow?", "They lose their green."), direction="both")
     >>> [amap.direction for amap in maps], maps[0].weights.shape == (len(maps[0].student), len(maps[0].teacher))
     (['t2s', 's2t'], True)
     >>> maps.score()["top1_sure"].between(0, 1).tolist()  # against the span rule; give gold of your own
@@ -32,6 +32,7 @@ from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
 from probe.maps.store import MapStore
 from probe.scoring.alignment import span_gold
+from probe.scoring.extractions import WAYS
 from probe.scoring.metrics import MapMetric
 from probe.scoring.tables import describe, examples_frame, scored
 from probe.text.examples import Example, read_examples
@@ -94,13 +95,14 @@ class Maps(Sequence[AttentionMap]):
 
         Args:
             gold: a gold file, one alignment, or alignments by example id. None: the span rule stands in for people.
-            links: how links are taken from a map (``argmax``, ``mutual``, ``itermax``, ``threshold``).
+            links: how links are taken from a map: any of :func:`probe.scoring.alignment.links_from_map` but
+                ``both-directions``.
 
         Raises:
             DataError: no map has gold, or gold is for other tokens. UsageError: ``links`` needs more than one map.
         """
-        if links not in ("argmax", "mutual", "itermax", "threshold"):
-            raise UsageError(f"links={links!r}: wanted argmax, mutual, itermax or threshold (one map at a time).")
+        if links not in (ways := [way for way in WAYS if way != "both-directions"]):
+            raise UsageError(f"links={links!r}: wanted {', '.join(ways)} (one map at a time).")
         metric, golds = MapMetric(links=links), self._golds(gold)  # type: ignore[arg-type]
         digest = SPAN_RULE if gold is None else gold_hash(golds.values())
         rows = []

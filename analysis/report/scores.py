@@ -20,7 +20,9 @@ CEILING = "baseline:position-free is the ceiling: the most that any map could re
 EXTRACTIONS = (
     "The same maps, links taken in each way. argmax: the heaviest cell of each position; mutual: of its row and its "
     "column; both-directions: above the threshold in the t2s and in the s2t map; itermax: mutual, then once more among "
-    "what is left; threshold: above it. argmax has a link for every position, right or wrong; mutual only where both "
+    "what is left; itermax-simalign: as the package simalign does it, which stops where one side is all linked; "
+    "threshold: above it; monotone: the most probable cell of each position on a path through the map that keeps the "
+    "order of both texts. argmax and monotone have a link for every position, right or wrong; mutual only where both "
     "sides agree."
 )
 

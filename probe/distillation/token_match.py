@@ -8,6 +8,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 from rapidfuzz.process import cdist
 
+from probe.scoring.monotone import warp
 from probe.text.tokenization import PairedTokens
 
 BLOCK = 2048  # teacher tokens at a time: distances to a vocabulary of 50,000 are then 200 MB
@@ -27,28 +28,6 @@ def token_map(student_tokens: Sequence[str], teacher_tokens: Sequence[str]) -> n
         distances = cdist(texts, student_tokens, scorer=Levenshtein.distance, dtype=np.uint16, workers=-1)
         found[block] = distances.argmin(axis=1)
     return found
-
-
-def warp(distances: np.ndarray) -> list[tuple[int, int]]:
-    """The cheapest monotone path through ``distances`` [rows, columns] from the first cell to the last.
-
-    Steps are (1, 1), (1, 0) and (0, 1), each paying the cell that it enters; ties prefer (1, 1), then (1, 0). One
-    pass over the antidiagonals: O(rows · columns), in rows + columns NumPy calls.
-    """
-    n, m = distances.shape
-    cost = np.full((n + 1, m + 1), np.inf)
-    cost[0, 0] = 0
-    for total in range(n + m - 1):
-        i = np.arange(max(0, total - m + 1), min(n, total + 1))
-        j = total - i
-        best = np.minimum(np.minimum(cost[i, j], cost[i, j + 1]), cost[i + 1, j])
-        cost[i + 1, j + 1] = distances[i, j] + best
-    path, i, j = [], n, m
-    while i > 0 and j > 0:
-        path.append((i - 1, j - 1))
-        steps = ((cost[i - 1, j - 1], i - 1, j - 1), (cost[i - 1, j], i - 1, j), (cost[i, j - 1], i, j - 1))
-        _, i, j = min(steps, key=lambda step: step[0])
-    return path[::-1]
 
 
 def aligned_positions(pair: PairedTokens, mapping: np.ndarray) -> np.ndarray:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from probe.errors import DataError, UsageError
 from probe.gold.record import Gold, Link
 from probe.maps.attention_map import Direction
+from probe.scoring.monotone import monotone_posterior
 from probe.text.axis import TokenAxis
 
 Span = tuple[int, int]
 Relation = Literal["1:1", "1:n", "n:1", "n:m", "n:0", "0:n"]
-LinkMethod = Literal["argmax", "mutual", "both-directions", "itermax", "threshold"]
+LinkMethod = Literal["argmax", "mutual", "both-directions", "itermax", "itermax-simalign", "threshold", "monotone"]
 
 
 @dataclass(frozen=True)
@@ -149,14 +150,17 @@ def links_from_map(
       arXiv 2101.08231, equation 2).
     - ``itermax``: mutual, repeated ``iterations`` times: cells whose row and column are both linked are closed, those
       with one of the two linked count 0.9 times (SimAlign, arXiv 2004.08728, algorithm 1).
+    - ``itermax-simalign``: as the package simalign 0.4 does it. It stops as soon as every row or every column is
+      linked, where the paper goes on to give a linked row the columns that are left; and it never iterates a map of
+      one or two rows or columns. (It also links cells of weight 0 where nothing else is left; we do not.)
     - ``threshold``: above ``threshold``.
+    - ``monotone``: argmax of :func:`probe.scoring.monotone.monotone_posterior`: what the order of both texts makes of
+      the map.
     """
     if weights.size == 0:
         return set()
-    if method == "argmax":
-        rows, columns = np.arange(weights.shape[0]), np.arange(weights.shape[1])
-        best = (rows, weights.argmax(axis=1)) if direction == "t2s" else (weights.argmax(axis=0), columns)
-        return set(zip(best[0].tolist(), best[1].tolist(), strict=True))
+    if method in ("argmax", "monotone"):
+        return _heaviest(weights if method == "argmax" else monotone_posterior(weights), direction)
     if method == "both-directions":
         if other is None or other.shape != weights.shape:
             raise UsageError("both-directions needs the maps of both directions; extract with --direction both.")
@@ -165,9 +169,15 @@ def links_from_map(
         return _cells(weights > threshold)
     if method == "mutual":
         return _cells(_mutual(weights))
-    if method == "itermax":
-        return _cells(_itermax(weights, iterations))
-    raise UsageError(f"unknown link method {method!r}; wanted argmax, mutual, both-directions, itermax or threshold.")
+    if method in ("itermax", "itermax-simalign"):
+        return _cells(_itermax(weights, iterations, as_package=method == "itermax-simalign"))
+    raise UsageError(f"unknown link method {method!r}; wanted one of {', '.join(get_args(LinkMethod))}.")
+
+
+def _heaviest(weights: np.ndarray, direction: Direction) -> set[Link]:
+    rows, columns = np.arange(weights.shape[0]), np.arange(weights.shape[1])
+    best = (rows, weights.argmax(axis=1)) if direction == "t2s" else (weights.argmax(axis=0), columns)
+    return set(zip(best[0].tolist(), best[1].tolist(), strict=True))
 
 
 def _cells(mask: np.ndarray) -> set[Link]:
@@ -184,10 +194,14 @@ def _mutual(weights: np.ndarray) -> np.ndarray:
     return mask
 
 
-def _itermax(weights: np.ndarray, iterations: int, discount: float = 0.9) -> np.ndarray:
+def _itermax(weights: np.ndarray, iterations: int, discount: float = 0.9, *, as_package: bool = False) -> np.ndarray:
     linked = _mutual(weights)
+    if as_package and min(weights.shape) <= 2:
+        return linked
     for _ in range(iterations - 1):
         row, column = np.any(linked, axis=1, keepdims=True), np.any(linked, axis=0, keepdims=True)
+        if as_package and (row.all() or column.all()):
+            break
         factor = np.where(row & column, 0.0, np.where(row | column, discount, 1.0))
         fresh = _mutual(weights * factor) & ~linked
         if not fresh.any():

@@ -1,4 +1,4 @@
-"""The links of one map taken in each of the five ways, counted against the same gold."""
+"""The links of one map taken in every way, counted against the same gold."""
 
 from __future__ import annotations
 

@@ -191,7 +191,8 @@ class MapMetric:
 
     def signature(self, *, method: str, direction: str, normalisation: str, gold: str, maps: str = "") -> str:
         """One line that says how a number was made; ``gold`` and ``maps`` are hashes of what was scored."""
-        links = self.links if self.links in ("argmax", "mutual", "itermax") else f"{self.links}>{self.threshold:g}"
+        over = self.links in ("threshold", "both-directions")
+        links = f"{self.links}>{self.threshold:g}" if over else self.links
         parts = (
             ("method", method), ("direction", direction), ("norm", normalisation), ("links", links),
             ("ties", f"share@{self.tie:g}"), ("gold", gold), ("maps", maps), ("version", __version__),

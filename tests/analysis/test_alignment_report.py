@@ -157,7 +157,7 @@ def test_probe_score_prints_without_writing(store, capsys):
     assert sorted(path.name for path in store.iterdir()) == ["gold.jsonl", "maps"]
 
 
-@pytest.mark.parametrize("links", ["mutual", "itermax", "threshold", "both-directions"])
+@pytest.mark.parametrize("links", ["mutual", "itermax", "threshold", "both-directions", "monotone"])
 def test_other_link_extractions(store, capsys, links):
     assert report(store, "--links", links) == 0
     runs = pd.read_csv(store / "report" / "runs.csv").set_index(["checkpoint", "direction"])

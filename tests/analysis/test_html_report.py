@@ -98,7 +98,7 @@ def test_every_extraction_and_macro_mean_is_in_the_page(room, page):
         for name in ("precision", "recall", "f1", "aer"):
             assert f"{row[name]:.2f} [{row[f'{name}_low']:.2f},\u00a0{row[f'{name}_high']:.2f}]" in cells
     stored = extractions[~extractions["checkpoint"].str.startswith("baseline:")]
-    assert len(stored) == 20 and all(signature in cells for signature in stored["signature"])
+    assert len(stored) == 28 and all(signature in cells for signature in stored["signature"])
     for _, row in pd.read_csv(room / "report" / "runs.csv").dropna(subset="f1_macro").iterrows():
         assert f"{row['f1_macro']:.2f} [{row['f1_macro_low']:.2f},\u00a0{row['f1_macro_high']:.2f}]" in cells
 

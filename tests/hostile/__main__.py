@@ -34,6 +34,9 @@ WITH_TEACHER = IMPORT + " --teacher-out {d}/out/teacher"
 WITH_ALIGN = IMPORT + " --align {d}/public/align.jsonl --maps-out {d}/out/aligned"
 PROJECTOR = "public/student/projector.pt"
 VERIFY = "verify {d}/cma"
+PAIR = "pair {d}/sft/student {d}/teacher --out {d}/out/pair"
+PAIR_FILE = "pair {d}/sft/student {d}/evil.json"
+PAIR_GGUF = "pair {d}/evil.gguf {d}/teacher"
 
 
 @dataclass(frozen=True)
@@ -432,4 +435,25 @@ IMPORTS = [
         "public/lora/adapter_config.json", DEEP)),
     Payload("align.jsonl: without an end", WITH_ALIGN, 3, "align.jsonl:1", write("public/align.jsonl", DEEP)),
 ]  # fmt: skip
-PAYLOADS = [*CHECKPOINTS, *TEACHERS, *STORES, *IMPORTS]
+# GGUF: magic, version, tensors, keys; then one key that says how long its text, or its list, is.
+GGUF_HEAD = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 3) + b"abc"
+PAIRS = [
+    Payload("pair: tokenizer with code of its own", PAIR, 7, "auto_map", both(
+        code_file("teacher/evil.py"), settings("teacher/tokenizer_config.json", auto_map=CODE))),
+    Payload("pair: tokenizer linked outside", PAIR, 7, "link", link("teacher/tokenizer.json")),
+    Payload("pair: a pipe in the directory", PAIR, 7, "neither a file nor a directory", pipe(
+        "teacher/tokenizer_config.json")),
+    Payload("pair: a chat template that breaks out", PAIR, 0, "", settings(
+        "teacher/tokenizer_config.json", chat_template=BREAK_OUT)),
+    Payload("pair: a tokenizer without an end", PAIR, 4, "cannot be loaded", write("teacher/tokenizer.json", DEEP)),
+    Payload("pair: a file without an end", PAIR_FILE, 4, "neither", write("evil.json", DEEP)),
+    Payload("pair: a pickle for a tokenizer", PAIR_FILE, 4, "neither", pickle_at("evil.json")),
+    Payload("pair: GGUF with a text longer than the file", PAIR_GGUF, 4, "cannot be rebuilt", lambda room: (
+        room / "evil.gguf").write_bytes(GGUF_HEAD + struct.pack("<IQ", 8, 2**62))),
+    Payload("pair: GGUF with a list longer than the file", PAIR_GGUF, 4, "cannot be rebuilt", lambda room: (
+        room / "evil.gguf").write_bytes(GGUF_HEAD + struct.pack("<IIQ", 9, 8, 2**62))),
+    Payload("pair: GGUF with more keys than bytes", PAIR_GGUF, 4, "cannot be rebuilt", lambda room: (
+        room / "evil.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 2**62, 2**62))),
+    Payload("pair: a pickle for GGUF", PAIR_GGUF, 4, "cannot be rebuilt", pickle_at("evil.gguf")),
+]  # fmt: skip
+PAYLOADS = [*CHECKPOINTS, *TEACHERS, *STORES, *IMPORTS, *PAIRS]

@@ -1,4 +1,4 @@
-"""README's tree of rooms and docs/files.md, made from the tree itself: `python -m tests.house.readme_tree [--write]`."""
+"""README's tree of rooms and docs/files.md, made from the files: `python -m tests.house.readme_tree [--write]`."""
 
 from __future__ import annotations
 
@@ -102,7 +102,8 @@ def rooms() -> str:
 
 def files() -> str:
     """The page docs/files.md."""
-    head = "# Files\n\nEvery file in one line, its own first. `python -m tests.house.readme_tree --write` makes this page.\n"
+    made_by = "python -m tests.house.readme_tree --write"
+    head = f"# Files\n\nEvery file in one line, its own first. `{made_by}` makes this page.\n"
     blocks = [head]
     for folder, what in FOLDERS.items():
         blocks.append(f"\n## `{folder}`\n\n{what[0].upper()}{what[1:]}.\n")

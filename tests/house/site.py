@@ -1,4 +1,4 @@
-"""Hook of the docs site (mkdocs.yml): docstrings name things as `:class:` and the like, which Markdown does not know."""
+"""Hook of the docs site (mkdocs.yml): docstrings name things as `:class:` and the like, unknown to Markdown."""
 
 from __future__ import annotations
 

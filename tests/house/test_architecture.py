@@ -144,6 +144,30 @@ def test_the_dashboard_needs_no_torch() -> None:
     assert "torch" in top(imports("app.server.live"))
 
 
+@pytest.mark.parametrize("room", ["aligners", "pairing"])
+def test_libraries_know_no_command_and_no_namespace(room: str) -> None:
+    for name, file in modules().items():
+        if name.startswith(f"probe.{room}"):
+            found = reached(name, lazy=True)
+            assert not {one for one in found if one.startswith("probe.commands")} and "argparse" not in imports(name)
+            assert "Namespace" not in file.read_text(encoding="utf-8"), name
+
+
+def test_pages_are_made_by_templates_with_escaping_on() -> None:
+    """Whoever renders a template says autoescape=True, and no template switches it off."""
+    makers = [file for file in modules().values() if "jinja2" in file.read_text(encoding="utf-8")]
+    assert {file.relative_to(ROOT).as_posix() for file in makers} == {
+        "analysis/report/page.py", "probe/pairing/page.py",
+    }  # fmt: skip
+    for file in makers:
+        text = file.read_text(encoding="utf-8")
+        assert "autoescape=True" in text and "finalize=visible" in text, file
+    templates = [file for room in ROOMS for file in (ROOT / room).rglob("*.j2")]
+    assert len(templates) == 2
+    for file in templates:
+        assert not {"safe", "autoescape"} & set(file.read_text(encoding="utf-8").replace("|", " ").split()), file
+
+
 def test_losses_import_neither_trainer_nor_logging() -> None:
     for name in of_room("distillation/losses"):
         found = {one for one in reached(name, lazy=True) if one.startswith("probe.") and one in modules()}

@@ -1,4 +1,4 @@
-"""README and docs are true: commands parse with the real parsers, links lead somewhere, Python runs, trees are the trees."""
+"""README and docs are true: commands parse with the real parsers, links lead somewhere, Python runs, trees are right."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def started(name: str):
 
 
 def parsed(words: list[str], patch: pytest.MonkeyPatch) -> argparse.Namespace:
-    """Arguments as the module's own parser reads them. Campaigns parse in their `main`, which goes no further than that."""
+    """Arguments as the module's own parser reads them. Campaigns parse in their `main`, which then goes no further."""
     module = started(words[2])
     if hasattr(module, "build_parser"):
         return module.build_parser().parse_args(words[3:])

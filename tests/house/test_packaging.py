@@ -1,4 +1,4 @@
-"""What pip installs is what the folders hold: every room and its data; and axes are checked in every room that names them."""
+"""What pip installs is what the folders hold: every room and its data; and axes are checked wherever they are named."""
 
 from __future__ import annotations
 

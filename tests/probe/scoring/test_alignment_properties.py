@@ -22,7 +22,7 @@ from tests.support.tokenizers_zoo import BY_NAME
 
 LAW = law(60)
 Span = tuple[int, int]
-METHODS = ("argmax", "mutual", "itermax", "threshold")
+METHODS = ("argmax", "mutual", "itermax", "itermax-simalign", "threshold", "monotone")
 
 
 # --- oracles: straight from the definitions, quadratic, without any of the code under test ---

@@ -17,7 +17,7 @@ from probe.scoring.ties import best_position_free, pair_classes
 from tests.support.aligned import make_gold, make_map
 from tests.support.strategies import golds, law, maps
 
-METHODS = ("argmax", "mutual", "itermax", "threshold")
+METHODS = ("argmax", "mutual", "itermax", "itermax-simalign", "threshold", "monotone")
 LAW = law(60)
 
 
