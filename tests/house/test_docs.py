@@ -1,4 +1,4 @@
-"""README and docs are true: commands parse with the real parsers, links lead somewhere, Python runs, trees are right."""
+"""README and docs are true: commands parse with the real parsers, links lead somewhere, Python runs, trees true."""
 
 from __future__ import annotations
 
