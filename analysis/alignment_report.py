@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import shlex
 import sys
 from pathlib import Path
 
@@ -51,14 +52,25 @@ def run(args: argparse.Namespace) -> int:
 
 def draw(report: Report, out: Path, *, args: argparse.Namespace, key_query: KeyQuery | None) -> list[Path]:
     """Write ``breakdowns-<direction>.png`` of top-1 accuracy for each direction that has maps, and ``report.html``."""
-    from analysis.report.page import write_html  # here, so that --help and --no-figures do without matplotlib
+    from analysis.report.page import Origin, write_html  # here, so that --help and --no-figures do without matplotlib
     from probe.plotting import save_figure
     from probe.plotting.breakdowns import breakdown_figure
 
     directions = report.examples["direction"].unique()
     written = [save_figure(breakdown_figure(report, direction=d), out / f"breakdowns-{d}.png") for d in directions]
     stores = [MapStore.open(path, verify=False) for path in args.maps]  # verified when they were scored
-    return [*written, write_html(report, stores, read_gold(args.gold), args, out / "report.html", key_query=key_query)]
+    origin = Origin(args.gold, args.resamples, _command(args))
+    page = write_html(report, stores, read_gold(args.gold), origin, out / "report.html", key_query=key_query)
+    return [*written, page]
+
+
+def _command(args: argparse.Namespace) -> str:
+    """The command that makes this report again."""
+    parts = ["python", "-m", "analysis.alignment_report", *map(str, args.maps)]
+    for name in ("gold", "out", "links", "threshold", "resamples", "seed"):
+        parts += [f"--{name}", str(getattr(args, name))]
+    parts += ["--key-query", str(args.key_query)] if args.key_query else []
+    return shlex.join(parts)
 
 
 if __name__ == "__main__":

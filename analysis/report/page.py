@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import platform
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,11 +36,20 @@ SCORES = {**COLUMNS, "gold_mass_sure": "mass sure", "gold_mass_possible": "mass 
 PACKAGES = ("numpy", "pandas", "matplotlib", "seaborn", "jinja2")
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where a report comes from: the file of gold, the resamples of its intervals, the command that makes it again."""
+
+    gold: Path
+    resamples: int
+    command: str
+
+
 def write_html(
     report: Report,
     stores: Sequence[MapStore],
     golds: Mapping[str, Gold],
-    args: argparse.Namespace,
+    origin: Origin,
     path: Path,
     *,
     key_query: KeyQuery | None = None,
@@ -49,10 +57,9 @@ def write_html(
     """Write ``report`` as one self-contained HTML file.
 
     Args:
-        args: those of the command.
         key_query: what ``analysis.key_query`` measured; without it the page shows what the checkpoints carry.
     """
-    read, signatures = tuple(_provenance(report, stores, args, key_query)), (_signatures(report),)
+    read, signatures = tuple(_provenance(report, stores, origin, key_query)), (_signatures(report),)
     parts = [
         *report_scores.direction_parts(report),
         _comparison_part(report),
@@ -61,7 +68,7 @@ def write_html(
         report_key_query.key_query_part(report, key_query),
         Part("How these numbers were made", "", read, folded=signatures),
     ]
-    page = render(findings.headline(report), _lead(report, args.resamples), parts, report.notes)
+    page = render(findings.headline(report), _lead(report, origin.resamples), parts, report.notes)
     with atomic_file(path) as part:
         part.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
@@ -185,23 +192,14 @@ def _signatures(report: Report) -> Table:
 
 
 def _provenance(
-    report: Report, stores: Sequence[MapStore], args: argparse.Namespace, key_query: KeyQuery | None
+    report: Report, stores: Sequence[MapStore], origin: Origin, key_query: KeyQuery | None
 ) -> Iterator[Table]:
-    sources = [("gold", str(args.gold), sha256_of(args.gold))]
+    sources = [("gold", str(origin.gold), sha256_of(origin.gold))]
     sources += [("maps", str(store.path), sha256_of(store.path / MANIFEST)) for store in stores]
     sources.append(report_key_query.source_row(report, key_query))
     yield Table("What was read", ("what", "where", "sha256 (of maps: of their manifest)"), tuple(sources))
-    made = [("this report", command_line(args))]
+    made = [("this report", origin.command)]
     made += [(f"maps {store.path}", str(store.provenance.get("command", "not said"))) for store in stores]
     yield Table("Commands", ("what", "command"), tuple(made))
     versions = [("probe", __version__), ("Python", platform.python_version()), *((p, version(p)) for p in PACKAGES)]
     yield Table("Versions", ("package", "version"), tuple(versions))
-
-
-def command_line(args: argparse.Namespace) -> str:
-    """The command that makes this report again."""
-    parts = ["python", "-m", "analysis.alignment_report", *map(str, args.maps)]
-    for name in ("gold", "out", "links", "threshold", "resamples", "seed"):
-        parts += [f"--{name}", str(getattr(args, name))]
-    parts += ["--key-query", str(args.key_query)] if args.key_query else []
-    return shlex.join(parts)
