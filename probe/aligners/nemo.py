@@ -39,9 +39,9 @@ def _touched(text: str, axis: TokenAxis) -> list[Span]:
     for index, (start, end) in enumerate(axis.spans[:size]):
         if index and axis.spans[index - 1] == (start, end) and ends[index - 1] < ends[index]:
             start = ends[index - 1]
-        high = int(np.searchsorted(borders, max(ends[index], start + 1)))
         low = int(np.searchsorted(borders, start, "right")) - 1
-        found.append((int(borders[low]), int(borders[min(high, len(text))])))
+        high = min(int(np.searchsorted(borders, max(ends[index], start + 1))), len(text))
+        found.append((int(borders[low]), int(borders[high])))
     return [*found, *axis.spans[size:]]
 
 

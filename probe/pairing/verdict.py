@@ -102,10 +102,11 @@ def _trouble(kinds: pd.DataFrame) -> Iterator[str]:
         return
     worst = known.loc[known["student_1:1"].idxmin()]
     mean = float((known["student_1:1"] * known["student_positions"]).sum() / known["student_positions"].sum())
+    few = "none" if worst["student_1:1"] < 0.005 else f"only {worst['student_1:1']:.0%}"
     if worst["student_1:1"] < mean - 2 * MUCH:
         yield (
-            f"Trouble sits in {worst['group']}: only {worst['student_1:1']:.0%} of the student's positions there are "
-            f"1:1, and the largest chunk has {worst['largest_chunk']} tokens."
+            f"Trouble sits in {worst['group']}: {few} of the student's positions there are 1:1, and the largest chunk "
+            f"has {worst['largest_chunk']} tokens."
         )
 
 

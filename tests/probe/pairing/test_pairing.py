@@ -269,3 +269,33 @@ def test_the_built_in_texts_have_every_kind_of_writing():
     texts = read_examples(path)
     assert {kind_of(letter) for one in texts for letter in one.output} >= set(KINDS) - {"end of text"}
     assert len({one.id for one in texts}) == len(texts) == 48
+
+
+def test_a_gguf_file_gives_the_tokenizer_that_it_was_written_from(tokenizers, tmp_path, monkeypatch, capsys):
+    """A vocabulary alone, as llama.cpp writes it; rebuilt once, then read from the cache, and the same tokens."""
+    import gguf
+
+    monkeypatch.setenv("PROBE_CACHE", str(tmp_path / "cache"))
+    known = json.loads((tokenizers / "bytes" / "tokenizer.json").read_text(encoding="utf-8"))["model"]
+    pieces = sorted(known["vocab"], key=known["vocab"].__getitem__)
+    end = pieces.index("<|endoftext|>")
+    writer = gguf.GGUFWriter(tmp_path / "mine.gguf", "qwen2")
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(pieces)
+    writer.add_token_types([3 if number == end else 1 for number in range(len(pieces))])
+    writer.add_token_merges([" ".join(pair) if isinstance(pair, list) else pair for pair in known["merges"]])
+    writer.add_eos_token_id(end)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    found = load_any_tokenizer(tmp_path / "mine.gguf")
+    text = "The quick brown fox, 1889 naïve 北京"
+    assert found.tokenize(text) == load_any_tokenizer(tokenizers / "bytes").tokenize(text)
+    kept = next((tmp_path / "cache" / "gguf-tokenizers").iterdir()) / "tokenizer.json"
+    before = kept.stat().st_mtime_ns
+    assert load_any_tokenizer(tmp_path / "mine.gguf").eos_token == "<|endoftext|>" and kept.stat().st_mtime_ns == before
+    bare = tmp_path / "bare.json"
+    bare.write_bytes((tokenizers / "pieces" / "tokenizer.json").read_bytes())
+    assert main(["pair", str(tmp_path / "mine.gguf"), str(bare), "--limit", "4"]) == 0
+    assert capsys.readouterr().out.startswith("mine and bare: 4 texts (built-in texts)")
