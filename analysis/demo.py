@@ -71,7 +71,7 @@ done in {time.monotonic() - started:.0f} s
 next
   make app                                            browse the maps
   python -m probe extract --help                      maps of your own checkpoint and texts
-  python -m probe train probe/recipes/dskd-cma.yaml   train your own (README, "Train your own")"""
+  python -m probe train probe/recipes/dskd-cma.yaml   train your own (docs/training.md)"""
     )
 
 

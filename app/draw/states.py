@@ -81,7 +81,7 @@ def draw_no_gold(error: ProbeError | None, maps: int) -> None:
     st.subheader("No gold to score the maps by")
     st.markdown(f"The {maps:,} maps can be looked at: open **Browse**. To score them, start with gold:")
     st.code("streamlit run app/main.py -- --maps MAPS --gold GOLD.jsonl", language="bash")
-    st.markdown("Gold is made on the page **Annotate**, or by people elsewhere, in any format that README names.")
+    st.markdown("Gold is made on the page **Annotate**, or by people elsewhere, in any format that docs/gold.md names.")
 
 
 def draw_plain(text: str) -> None:

@@ -23,7 +23,6 @@ EXAMPLES = """
 REQUIRED = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pandas", "pyarrow", "matplotlib", "seaborn")
 OPTIONAL = {
     "streamlit": "the dashboard needs it: pip install -r requirements.txt",
-    "altair": "the dashboard needs it: pip install -r requirements.txt",
     "gguf": "converting the packaged teacher needs it: pip install -r requirements.txt",
     "playwright": "the browser tests need it: pip install -r requirements-dev.txt",
 }

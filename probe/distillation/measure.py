@@ -16,7 +16,7 @@ from probe.models.map_rule import map_weights, rule_of
 from probe.scoring.alignment import span_links
 from probe.text.tokenization import PairedTokens
 
-TIE = 1e-6  # cells this close to the heaviest share its credit (metrics.md)
+TIE = 1e-6  # cells this close to the heaviest share its credit (docs/metrics.md)
 MOST = 1000  # positions of each side whose distances are compared
 
 
@@ -52,7 +52,7 @@ class SpanAccuracy:
 def span_accuracy(
     pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float
 ) -> SpanAccuracy:
-    """Top-1 accuracy of t2s maps against the span rule, summed over all rows, divided once (metrics.md)."""
+    """Top-1 accuracy of t2s maps against the span rule, summed over all rows, divided once (docs/metrics.md)."""
     sums = torch.zeros(3, dtype=torch.double)
     rows = 0
     for pair in pairs:

@@ -1,4 +1,4 @@
-"""How far two clouds of vectors are apart: distances, cosines and norms of queries and keys (metrics.md).
+"""How far two clouds of vectors are apart: distances, cosines and norms of queries and keys (docs/metrics.md).
 
 Each measure takes two clouds [position, d_key] of any two sizes and looks at them as samples of two distributions: the
 order of positions never matters. All are computed in double precision, in units of a key's entries.

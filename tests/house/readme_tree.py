@@ -17,11 +17,14 @@ FOLDERS = {
     "probe/text/": "a text: its examples, its tokens on both sides, the bytes they cover",
     "probe/maps/": "attention maps, in memory and on disk",
     "probe/gold/": "manual alignments: read, checked, compared, moved",
+    "probe/aligners/": "alignments of public trainers and of our own, as plain functions",
+    "probe/pairing/": "two tokenizers, before any training",
     "probe/scoring/": "numbers: maps against gold, intervals, tables",
     "probe/plotting/": "pictures",
     "probe/models/": "students and teachers, the attention module, checkpoints",
     "probe/extraction/": "from a checkpoint to maps",
     "probe/distillation/": "training",
+    "probe/distillation/students/": "where a student begins: new, transplanted, LoRA",
     "probe/distillation/losses/": "the objectives, as plain functions",
     "probe/distillation/dry_run/": "a recipe looked at before it runs",
     "probe/evaluation/": "generated responses, and their scores",
@@ -35,6 +38,7 @@ FOLDERS = {
     "analysis/": "batch jobs; one file a job",
     "analysis/report/": "the HTML report",
     "analysis/heatmaps/": "the export of heatmaps",
+    "analysis/study/": "methods over seeds and texts: the runner, statistics, tables",
     "analysis/gold/": "the shipped gold: its texts, how it was made",
     "tests/": "mirrors the rooms",
     "tests/support/": "what several tests use",
@@ -51,7 +55,7 @@ FOLDERS = {
     "docs/": "these pages, and README's pictures",
     "checkpoints/": "sft, dskd-cma, dskd-cma-ga: trained here, each with a model card",
 }
-INSIDE = ("tests/",)  # README shows these folders as one line
+INSIDE = ("tests/", "probe/distillation/")  # README shows each of these as one line
 # what is not Python: folder -> name -> line
 OTHERS = {
     "analysis/gold/": {

@@ -1,4 +1,4 @@
-"""Hook of the docs site (mkdocs.yml): docstrings name things as `:class:` and the like, unknown to Markdown."""
+"""Hook of the docs site (mkdocs.yml): takes the roles of docstrings away, which Markdown does not know."""
 
 from __future__ import annotations
 

@@ -68,3 +68,30 @@ def test_axes_are_checked_wherever_they_are_named() -> None:
     assert "probe.models.attention" in typed
     assert {name for name in typed if not any(f"{name}.".startswith(f"{one}.") for one in named)} == set()
     assert [one for one in named if not any(f"{name}.".startswith(f"{one}.") for name in typed)] == []
+
+
+def required(name: str) -> set[str]:
+    """The packages of a requirements file."""
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    return {re.split(r"[<>=\[;]", line)[0].strip().lower() for line in lines if line.strip()}
+
+
+# requirement -> the name under which Python knows it, where that is another
+IMPORTED_AS = {"pyyaml": "yaml", "scikit-learn": "sklearn", "rouge-score": "rouge_score"}
+NOT_IMPORTED = {"gguf"}  # transformers imports it, to read the packaged teacher
+
+
+def test_every_dependency_has_its_reason() -> None:
+    table = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Dependencies")[1]
+    named = {
+        re.sub(r"\(.*", "", name).strip().lower()
+        for row in re.findall(r"^\| ([^|]+) \|", table, flags=re.MULTILINE)
+        for name in row.split(",")
+    }
+    assert (required("requirements.txt") | required("requirements-dev.txt")) - named == set()
+
+
+def test_every_dependency_of_the_product_is_imported_by_it() -> None:
+    found = {one.split(".")[0] for name in modules() for one in imports(name)}
+    wanted = {IMPORTED_AS.get(name, name) for name in required("requirements.txt")}
+    assert wanted - found - NOT_IMPORTED == set(), "installed for nothing: take it off, or say who imports it"
