@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from probe.errors import UsageError
-from probe.maps.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap
 from probe.scoring.metrics import MapScore
@@ -54,7 +54,7 @@ class View:
         if not (0 <= top < bottom <= n and 0 <= left < right <= m):
             raise UsageError(f"the window {window} is empty or leaves a map of {n} × {m} targets.")
         if (bottom - top, right - left) == (n, m):
-            return cls(slice(n), slice(m))
+            return cls(slice(0, n), slice(0, m))
         note = f"cut: student targets {top}–{bottom - 1} of {n}, teacher targets {left}–{right - 1} of {m}"
         return cls(slice(top, bottom), slice(left, right), note)
 
@@ -62,15 +62,48 @@ class View:
     def cells(self) -> tuple[slice, slice]:
         return self.rows, self.columns
 
+    def inside(self, cell: tuple[int, int]) -> tuple[int, int]:
+        """A cell of the map, counted from the corner of what is shown. Raises UsageError where it is not shown."""
+        parts = list(zip(cell, self.cells, strict=True))
+        if not all(part.start <= at < part.stop for at, part in parts):
+            shown = " and ".join(f"{part.start}–{part.stop - 1}" for part in self.cells)
+            raise UsageError(f"the pin {cell[0]}.{cell[1]} is not among student and teacher targets {shown}.")
+        row, column = (at - part.start for at, part in parts)
+        return row, column
+
 
 def _beginning(amap: AttentionMap, max_tokens: int) -> Window:
     n, m = amap.weights.shape
-    if max(n, m) <= max_tokens:
-        return (0, n), (0, m)
-    axes = (amap.student, amap.teacher)
-    end = min(axis.spans[max_tokens][0] for axis in axes if len(axis) > max_tokens)
-    rows, columns = (max(1, min(max_tokens, sum(start < end for start, _ in axis.spans))) for axis in axes)
-    return (0, rows), (0, columns)
+    return part_of(amap, ((0, n), (0, m)), max_tokens)
+
+
+def part_of(amap: AttentionMap, window: Window, max_tokens: int) -> Window:
+    """The beginning of ``window`` with at most ``max_tokens`` a side, where both sides show the same text."""
+    if max(end - start for start, end in window) <= max_tokens:
+        return window
+    sides = [[start for start, _ in axis.spans[:end]] for axis, (_, end) in zip(_axes(amap), window, strict=True)]
+    cuts = [
+        side[start + max_tokens] for side, (start, end) in zip(sides, window, strict=True) if start + max_tokens < end
+    ]
+    end = min(cuts, default=math.inf)
+    (top, bottom), (left, right) = (
+        (first, min(max(first + 1, sum(start < end for start in side)), first + max_tokens, last))
+        for side, (first, last) in zip(sides, window, strict=True)
+    )
+    return (top, bottom), (left, right)
+
+
+def part_around(window: Window, cell: tuple[int, int], max_tokens: int) -> Window:
+    """The part of ``window`` with at most ``max_tokens`` a side that has ``cell`` [student, teacher] in its middle."""
+    starts = [
+        max(first, min(at - max_tokens // 2, last - max_tokens)) for at, (first, last) in zip(cell, window, strict=True)
+    ]
+    rows, columns = ((start, min(start + max_tokens, last)) for start, (_, last) in zip(starts, window, strict=True))
+    return rows, columns
+
+
+def _axes(amap: AttentionMap) -> tuple[TokenAxis, TokenAxis]:
+    return amap.student, amap.teacher
 
 
 def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
@@ -79,19 +112,11 @@ def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
     Both sides of a window show the same text; a last window repeats a target where one side has ended before the other.
     """
     n, m = amap.weights.shape
-    starts = [[start for start, _ in axis.spans] for axis in (amap.student, amap.teacher)]
     found: list[Window] = []
-    at = [0, 0]
+    at = (0, 0)
     while at[0] < n or at[1] < m:
-        at = [min(at[0], n - 1), min(at[1], m - 1)]
-        cuts = [side[k + max_tokens] for side, k in zip(starts, at, strict=True) if k + max_tokens < len(side)]
-        end = min(cuts, default=math.inf)
-        ends = [
-            min(max(k + 1, sum(start < end for start in side)), k + max_tokens, len(side))
-            for side, k in zip(starts, at, strict=True)
-        ]
-        found.append(((at[0], ends[0]), (at[1], ends[1])))
-        at = ends
+        found.append(part_of(amap, ((min(at[0], n - 1), n), (min(at[1], m - 1), m)), max_tokens))
+        at = (found[-1][0][1], found[-1][1][1])
     return found
 
 
@@ -164,7 +189,7 @@ class Sheet:
 
     @property
     def _top(self) -> float:
-        return self.up + LINE * (len(self.title) - 1) + 40
+        return self.up + LINE * (len(self.title) - 1) + (40 if any(self.title) else 12)
 
     def axes(self) -> Axes:
         """New axes in a new figure that has room for the rest."""
