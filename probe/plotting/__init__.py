@@ -25,7 +25,7 @@ from probe.plotting import layers
 from probe.plotting import legend as key
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable
-from probe.plotting.layout import DPI, Sheet, View, Window, map_title, new_figure
+from probe.plotting.layout import DPI, TARGET, Sheet, View, Window, map_title, new_figure
 from probe.scoring.measures import TIE, heaviest_shares
 from probe.scoring.metrics import MapScore, gold_cells, score_map
 
@@ -60,6 +60,7 @@ def attention_heatmap(
     max_tokens: int = MAX_TOKENS,
     window: Window | None = None,
     pin: Link | None = None,
+    unit: str = TARGET,
 ) -> Axes:
     """Draw a map: rows are student targets from the top, columns are teacher targets from the left.
 
@@ -77,6 +78,7 @@ def attention_heatmap(
         colorbar, legend: whether they are drawn.
         max_tokens: a side with more is cut where both sides show the same text; the title says so.
         window: show just these ranges of rows and columns; scores and marks stay those of the whole map.
+        unit: what a row and a column are: target, or what targets are grouped into.
         pin: a cell [student, teacher] of the whole map to frame, with its row and its column.
 
     Returns:
@@ -88,10 +90,10 @@ def attention_heatmap(
     """
     _check_scale(vmax)
     sure, possible = gold_cells(amap, gold)
-    view = View.of(amap, max_tokens, window)
+    view = View.of(amap, max_tokens, window, unit)
     if title is None:
         title = map_title(amap, score_map(amap, gold) if score is None and gold is not None else score, view.note)
-    sheet = Sheet.of(amap, view, title, None if isinstance(ax, Spot) else ax)
+    sheet = Sheet.of(amap, view, title, None if isinstance(ax, Spot) else ax, pinned=pin is not None)
     ax = sheet.axes() if ax is None else sheet.place(ax.figure, ax.x, ax.y) if isinstance(ax, Spot) else ax
     mesh = layers.draw_cells(ax, amap.weights[view.cells], sheet, cmap=cmap, vmin=0.0, vmax=vmax)
     if gold is not None:
@@ -123,11 +125,13 @@ def heatmap_grid(
     vmax: float = 1.0,
     max_tokens: int = MAX_TOKENS,
     columns: int = GRID_COLUMNS,
+    titled: bool = True,
     **options: Any,
 ) -> Figure:
     """Draw maps of one example side by side, on one scale, in rows of at most ``columns``.
 
-    ``options`` are those of :func:`attention_heatmap` (title, window, pin). :func:`probe.plotting.paper.paper_figure`
+    Without titles, each map has its checkpoint's name alone. ``options`` are those of :func:`attention_heatmap`.
+    :func:`probe.plotting.paper.paper_figure`
     draws a grid with one legend and one colour bar.
 
     Raises:
@@ -136,14 +140,18 @@ def heatmap_grid(
     if not maps:
         raise UsageError("a grid needs at least one map.")
     options |= {"gold": gold, "max_tokens": max_tokens}
-    alone = [attention_heatmap(amap, **options).get_figure(root=True) for amap in maps]
+    titles = [None if titled else amap.checkpoint for amap in maps]
+    alone = [
+        attention_heatmap(amap, title=title, **options).get_figure(root=True)
+        for amap, title in zip(maps, titles, strict=True)
+    ]
     sizes = [tuple(72 * side for side in figure.get_size_inches()) for figure in alone if figure is not None]
     wide, high = (max(size[side] for size in sizes) for side in (0, 1))
     across = min(len(maps), columns)
     figure = new_figure(across * wide, -(-len(maps) // across) * high)
     for number, amap in enumerate(maps):
         spot = Spot(figure, number % across * wide, number // across * high)
-        attention_heatmap(amap, vmax=vmax, ax=spot, **options)
+        attention_heatmap(amap, vmax=vmax, ax=spot, title=titles[number], **options)
     return figure
 
 
@@ -158,6 +166,7 @@ def difference_heatmap(
     max_tokens: int = MAX_TOKENS,
     window: Window | None = None,
     pin: Link | None = None,
+    unit: str = TARGET,
     title: str | None = None,
 ) -> Axes:
     """Draw ``first`` − ``second`` on a scale from −``vmax`` to ``vmax``; the lightest colour is no difference.
@@ -171,11 +180,11 @@ def difference_heatmap(
     _check_scale(vmax)
     check_comparable(first, second)
     sure, possible = gold_cells(first, gold)
-    view = View.of(first, max_tokens, window)
+    view = View.of(first, max_tokens, window, unit)
     names = [f"{a.checkpoint} ({a.method}, {a.normalisation})" for a in (first, second)]
     if title is None:
         title = "\n".join(filter(None, [first.example_id, f"{names[0]} − {names[1]} · {first.direction}", view.note]))
-    sheet = Sheet.of(first, view, title, ax)
+    sheet = Sheet.of(first, view, title, ax, pinned=pin is not None)
     ax = sheet.axes() if ax is None else ax
     change = first.weights - second.weights
     mesh = layers.draw_cells(ax, change[view.cells], sheet, cmap=cmap, vmin=-vmax, vmax=vmax)
@@ -243,7 +252,7 @@ def figure_bytes(ax: Axes | Figure, form: str, *, dpi: int = DPI, svg_text: bool
     undated = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}[form]
     options: dict[str, Any] = {"pil_kwargs": {"compress_level": 3}} if form == "png" else {}
     file = io.BytesIO()
-    fonts = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none" if svg_text else "path"}
+    fonts: Any = {"pdf.fonttype": 42, "ps.fonttype": 42, "svg.fonttype": "none" if svg_text else "path"}
     with matplotlib.rc_context({"svg.hashsalt": "probe", **fonts}):
         figure.savefig(file, format=form, dpi=dpi, metadata=undated, **options)
     return file.getvalue()

@@ -25,7 +25,9 @@ SUBTITLE = 7.5
 LINE = 1.4 * SUBTITLE
 NAME = 14.0  # the strip of an axis name
 RIGHT, BOTTOM = 64.0, 32.0  # for the colour bar and the legend
+PIN = 12.0  # more for what a legend says of the pin
 NARROWEST = 560.0  # what the legend needs
+TARGET = "target"  # what a row and a column are, unless they are groups of tokens
 SUMS = {"t2s": "each student row sums to 1", "s2t": "each teacher column sums to 1"}
 
 
@@ -34,14 +36,18 @@ Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student 
 
 @dataclass(frozen=True)
 class View:
-    """The student rows and teacher columns that are shown; ``note`` says so when that is not all."""
+    """The student rows and teacher columns that are shown; ``note`` says so when that is not all.
+
+    ``unit``: what a row and a column are, in words.
+    """
 
     rows: slice
     columns: slice
     note: str = ""
+    unit: str = TARGET
 
     @classmethod
-    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None) -> View:
+    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None, unit: str = TARGET) -> View:
         """The ``window``; else everything, or the start of the text up to where one side has ``max_tokens``.
 
         Raises:
@@ -54,9 +60,9 @@ class View:
         if not (0 <= top < bottom <= n and 0 <= left < right <= m):
             raise UsageError(f"the window {window} is empty or leaves a map of {n} × {m} targets.")
         if (bottom - top, right - left) == (n, m):
-            return cls(slice(0, n), slice(0, m))
-        note = f"cut: student targets {top}–{bottom - 1} of {n}, teacher targets {left}–{right - 1} of {m}"
-        return cls(slice(top, bottom), slice(left, right), note)
+            return cls(slice(0, n), slice(0, m), unit=unit)
+        note = f"cut: student {unit}s {top}–{bottom - 1} of {n}, teacher {unit}s {left}–{right - 1} of {m}"
+        return cls(slice(top, bottom), slice(left, right), note, unit)
 
     @property
     def cells(self) -> tuple[slice, slice]:
@@ -120,6 +126,11 @@ def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
     return found
 
 
+def axis_names(amap: AttentionMap, view: View) -> tuple[str, str]:
+    """What rows and columns are, and how many the map has."""
+    return f"student {view.unit}s ({len(amap.student)}) ↓", f"teacher {view.unit}s ({len(amap.teacher)}) →"
+
+
 @dataclass(frozen=True)
 class Sheet:
     """A figure's plan; lengths are in points.
@@ -129,7 +140,7 @@ class Sheet:
         row_name, column_name: names of the axes.
         title: its lines; the first is the head.
         cell: side of a cell. font: size of a label.
-        own: the figure is ours, so everything has the room it needs.
+        own: the figure is ours, so everything has the room it needs. bottom: room below the cells.
     """
 
     rows: tuple[str, ...]
@@ -140,9 +151,10 @@ class Sheet:
     cell: float
     font: float
     own: bool
+    bottom: float = BOTTOM
 
     @classmethod
-    def of(cls, amap: AttentionMap, view: View, title: str, ax: Axes | None) -> Sheet:
+    def of(cls, amap: AttentionMap, view: View, title: str, ax: Axes | None, *, pinned: bool = False) -> Sheet:
         known = glyphs()
         rows, columns = (
             tuple(elide(readable(token, known), LABEL_COLUMNS) for token in axis.tokens[part])
@@ -153,8 +165,9 @@ class Sheet:
         head, *others = (readable(line, known) for line in title.split("\n"))
         lines = [elide(head, int(room * 0.7)), *(part for line in others for part in wrap(line.split(" · "), room))]
         return cls(
-            rows, columns, f"student targets ({len(amap.student)}) ↓", f"teacher targets ({len(amap.teacher)}) →",
-            tuple(lines), cell, min(max(0.62 * cell, FONT[0]), FONT[1]), ax is None,
+            rows, columns, *axis_names(amap, view), tuple(lines), cell,
+            min(max(0.62 * cell, FONT[0]), FONT[1]), ax is None,
+            BOTTOM + PIN * pinned,
         )  # fmt: skip
 
     def label_width(self, label: str) -> float:
@@ -185,7 +198,7 @@ class Sheet:
     def size(self) -> tuple[float, float]:
         """Width and height of the cells with all that is around them."""
         wide = self.left + 10 + self.cell * len(self.columns) + RIGHT
-        return max(wide, NARROWEST), self._top + self.cell * len(self.rows) + BOTTOM
+        return max(wide, NARROWEST), self._top + self.cell * len(self.rows) + self.bottom
 
     @property
     def _top(self) -> float:

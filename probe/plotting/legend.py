@@ -62,9 +62,10 @@ class LegendStrip(Artist):
     """
 
     BELOW, SIGN, SPACE = 16.0, 12.0, 13.0  # points: distance to the cells, room of a sign, gap
+    SIZE, LINE = 7.0, 1.6  # points of the text for which signs have their size; a line in sizes of the text
 
     def __init__(
-        self, sheet: Sheet, entries: tuple[Entry, ...], *, size: float = 7.0, room: float | None = None
+        self, sheet: Sheet, entries: tuple[Entry, ...], *, size: float = SIZE, room: float | None = None
     ) -> None:
         super().__init__()
         self._sheet, self.entries, self._size = sheet, entries, size
@@ -82,7 +83,7 @@ class LegendStrip(Artist):
     @property
     def height(self) -> float:
         """Points from the cells to the end of the last line."""
-        return self.BELOW + 1.5 * self._size * (len(self.lines) - 1) + 0.7 * self._size
+        return self.BELOW + self.LINE * self._size * (len(self.lines) - 1) + 0.7 * self._size
 
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
         assert self.axes is not None and self.figure is not None
@@ -101,9 +102,10 @@ class LegendStrip(Artist):
         return (self.SIGN if entry.path is not None else 0) + em_width(entry.label) * self._size + self.SPACE
 
     def draw(self, renderer: RendererBase) -> None:
-        box, points = self.get_window_extent(renderer), float(renderer.points_to_pixels(1.0))
+        box = self.get_window_extent(renderer)
+        points: Any = renderer.points_to_pixels(1.0)
         for number, line in enumerate(self.lines):
-            below = self.BELOW + 1.5 * self._size * number
+            below = self.BELOW + self.LINE * self._size * number
             self._draw_line(renderer, line, box.x0 + 2 * points, box.y1 - below * points, points)
 
     def _draw_line(self, renderer: RendererBase, line: list[Entry], x: float, y: float, points: Any) -> None:
@@ -111,7 +113,7 @@ class LegendStrip(Artist):
         for entry in line:
             start = x + (self.SIGN * points if entry.path is not None else 0)
             if entry.path is not None:
-                self._draw_sign(renderer, entry, x + 4 * points, y, points)
+                self._draw_sign(renderer, entry, x + 4 * points, y, points * self._size / self.SIZE)
             gc = renderer.new_gc()
             gc.set_foreground(GREY)
             baseline = y - 0.36 * self._size * points

@@ -17,7 +17,7 @@ from probe.plotting import MAX_TOKENS, check_comparable, difference_label, layer
 from probe.plotting import legend as key
 from probe.plotting.fonts import font, glyphs
 from probe.plotting.labels import elide, readable, wrap
-from probe.plotting.layout import Sheet, View, Window, new_figure, part_around, part_of
+from probe.plotting.layout import TARGET, Sheet, View, Window, axis_names, new_figure, part_around, part_of
 from probe.scoring.metrics import gold_cells, score_map
 
 LEAST = 6.0  # points: the smallest letter, as journals ask for
@@ -26,12 +26,12 @@ HEAD, NAMES, LETTER = 7.5, 6.5, 0.8  # points: titles and axis names; a label's 
 CELL = (LEAST / LETTER, 14.0)  # points
 HIGHEST = 560.0  # points that the cells may take: a page is about 650 high
 LABEL_COLUMNS = 12  # longer tokens are elided
-EDGE, BETWEEN, BAR = 2.0, 9.0, 26.0  # points: the outer margin, between panels, of the colour bar
+EDGE, BETWEEN, BAR, LINE = 2.0, 9.0, 26.0, 9.0  # points: margin, between panels, the colour bar, a line of a title
 
 
 @dataclass(frozen=True)
 class Panel:
-    """What one axes shows: its title's lines, values [student, teacher], and the map whose heaviest cells are marked."""
+    """What one axes shows: its title, values [student, teacher], the map whose heaviest cells are marked."""
 
     title: tuple[str, ...]
     values: np.ndarray
@@ -66,14 +66,14 @@ class Plan:
             tuple(elide(readable(token, glyphs()), LABEL_COLUMNS) for token in axis.tokens[part])
             for axis, part in ((amap.student, view.rows), (amap.teacher, view.columns))
         ]
-        names = (f"student targets ({len(amap.student)}) ↓", f"teacher targets ({len(amap.teacher)}) →")
+        names = axis_names(amap, view)
         for size in FONTS:
             sheet = Sheet(labels[0], labels[1], *names, (), 1.0, size, True)
             room = (width - 2 * EDGE - sheet.left - BETWEEN * (across - 1)) / across
             cell = min(room / len(labels[1]), HIGHEST / len(labels[0]), CELL[1])
             if cell * LETTER >= size:
                 break
-        return cls(width, across, -(-panels // across), replace(sheet, cell=cell), 1.35 * HEAD * bool(lines) + 9 * lines)
+        return cls(width, across, -(-panels // across), replace(sheet, cell=cell), _height(lines))
 
     @property
     def fits(self) -> bool:
@@ -97,6 +97,11 @@ class Plan:
         x = EDGE + self.sheet.left + number % self.across * step
         y = below + (self.down - 1 - number // self.across) * high
         return figure.add_axes((x / width, y / height, (step - BETWEEN) / width, cells / height))
+
+
+def _height(lines: int) -> float:
+    """Points that a title of so many lines takes."""
+    return 1.35 * HEAD + LINE * (lines - 1) if lines else 0.0
 
 
 def fitting_window(
@@ -133,14 +138,16 @@ def paper_figure(
     titles: bool = True,
     window: Window | None = None,
     pin: Link | None = None,
+    unit: str = TARGET,
 ) -> Figure:
     """One map, or maps of one example beside each other, ``width`` points wide; a panel's title is its run.
 
     Args:
         maps: on the same tokens. gold: outlined in every panel.
         vmax: weight of the darkest colour. columns: panels beside each other.
-        titles: whether panels have them. Where a map is cut, the title says so.
+        titles: what was drawn, its scores, and where it is cut; without them, panels have the names of runs alone.
         window, pin: the part to show and a cell to frame; by default the part that fits (:func:`fitting_window`).
+        unit: what a row and a column are.
 
     Raises:
         UsageError: no map, maps on other tokens, nothing fits. DataError: the gold is for other tokens.
@@ -152,14 +159,12 @@ def paper_figure(
         raise UsageError("panels share their labels: wanted maps of one direction on the same tokens.")
     sure, possible = gold_cells(maps[0], gold)
     fitted = fitting_window(maps[0], width, panels=len(maps), columns=columns, window=window, pin=pin)
-    note = View.of(maps[0], MAX_TOKENS, fitted).note
-    panels = [
-        Panel(_title(amap, gold, note if number == 0 else "", alone=len(maps) == 1), amap.weights, amap)
-        for number, amap in enumerate(maps)
-    ]
+    note = View.of(maps[0], MAX_TOKENS, fitted, unit).note if len(maps) == 1 else ""
+    panels = [Panel(_title(amap, gold, note, alone=len(maps) == 1), amap.weights, amap) for amap in maps]
     return _drawn(
-        maps[0], panels if titles else [replace(panel, title=()) for panel in panels], (sure, possible),
-        Colours(layers.WEIGHTS, 0.0, vmax, "weight"), width, columns, fitted, pin, outlined=gold is not None,
+        maps[0], [panel if titles else _untitled(panel, len(panels)) for panel in panels], (sure, possible),
+        Colours(layers.WEIGHTS, 0.0, vmax, "weight"), width, columns,
+        View.of(maps[0], MAX_TOKENS, fitted, unit), pin, outlined=gold is not None,
     )  # fmt: skip
 
 
@@ -173,6 +178,7 @@ def paper_difference(
     titles: bool = True,
     window: Window | None = None,
     pin: Link | None = None,
+    unit: str = TARGET,
 ) -> Figure:
     """``first`` − ``second``, ``width`` points wide; the colour bar says what is subtracted from what.
 
@@ -181,12 +187,13 @@ def paper_difference(
     """
     check_comparable(first, second)
     fitted = fitting_window(first, width, window=window, pin=pin)
-    note = View.of(first, MAX_TOKENS, fitted).note
+    note = View.of(first, MAX_TOKENS, fitted, unit).note
     title = (first.example_id, f"{first.checkpoint} − {second.checkpoint} · {first.direction}", *filter(None, [note]))
     panel = Panel(title if titles else (), first.weights - second.weights)
     colours = Colours("PRGn", -vmax, vmax, difference_label(first, second))
     return _drawn(
-        first, [panel], gold_cells(first, gold), colours, width, 1, fitted, pin, outlined=gold is not None
+        first, [panel], gold_cells(first, gold), colours, width, 1, View.of(first, MAX_TOKENS, fitted, unit), pin,
+        outlined=gold is not None,
     )  # fmt: skip
 
 
@@ -197,19 +204,18 @@ def _title(amap: AttentionMap, gold: Gold | None, note: str, *, alone: bool) -> 
     return (*head, *filter(None, [top, note]))
 
 
+def _untitled(panel: Panel, panels: int) -> Panel:
+    """The panel without its title; one of several keeps the name of its run, by which they are told apart."""
+    return replace(panel, title=panel.title[:1] if panels > 1 else ())
+
+
 def _drawn(
     amap: AttentionMap, panels: Sequence[Panel], links: tuple[np.ndarray, np.ndarray], colours: Colours, width: float,
-    columns: int, window: Window, pin: Link | None, *, outlined: bool,
+    columns: int, view: View, pin: Link | None, *, outlined: bool,
 ) -> Figure:  # fmt: skip
     """The panels, the legend under the first of the last row, and the colour bar under that."""
-    view = View.of(amap, MAX_TOKENS, window)
     panels = _wrapped(panels, amap, view, width, columns)
-    lines = max(len(panel.title) for panel in panels) - 1
-    plan = Plan.of(amap, view, width, len(panels), columns, max(lines, 0))
-    if lines < 0:
-        plan = replace(plan, above=0.0)
-    elif lines == 0:
-        plan = replace(plan, above=1.35 * HEAD)
+    plan = Plan.of(amap, view, width, len(panels), columns, max(len(panel.title) for panel in panels))
     entries = _entries(amap, panels, plan, view, pin, outlined=outlined)
     strip = key.LegendStrip(plan.sheet, tuple(entries), size=LEAST, room=width - 2 * EDGE) if entries else None
     below = BAR + (strip.height if strip is not None else 0.0)
@@ -236,7 +242,7 @@ def _wrapped(panels: Sequence[Panel], amap: AttentionMap, view: View, width: flo
         rest = [
             elide(part, int(points / (0.602 * LEAST)))
             for line in lines[1:]
-            for part in wrap(line.replace(", teacher", " · teacher").split(" · "), int(points / (0.602 * LEAST)))
+            for part in wrap(line.split(" · "), int(points / (0.602 * LEAST)))
         ]
         shown.append(replace(panel, title=(*head, *rest)))
     return shown
@@ -250,6 +256,8 @@ def _entries(
         row, column = view.inside(pin)
         weight = float(panels[0].values[pin]) if len(panels) == 1 else None
         entries.append(key.pin_entry(plan.sheet.rows[row], plan.sheet.columns[column], weight))
+    if len(panels) > 1 and len(panels[0].title) > 1 and view.note:  # once, not over each panel
+        entries.append(key.Entry(view.note))
     return entries
 
 
@@ -272,7 +280,7 @@ def _draw_panel(
     for number, line in enumerate(reversed(panel.title)):
         head = number == len(panel.title) - 1
         face = font(HEAD, bold=True) if head else font(LEAST, line)
-        at = (x, sheet.up + 5 + 9 * number)
+        at = (x, sheet.up + 5 + LINE * number)
         ax.annotate(line, (0, 1), at, font=face, va="bottom", **{**layers.BESIDE, "color": layers.INK})
     return mesh
 
