@@ -200,9 +200,9 @@ def difference_heatmap(
     return ax
 
 
-def difference_label(first: AttentionMap, second: AttentionMap) -> str:
-    """What is subtracted from what, for a picture without a title."""
-    names = (elide(readable(amap.checkpoint, glyphs()), 20) for amap in (first, second))
+def difference_label(first: AttentionMap, second: AttentionMap, columns: int = 20) -> str:
+    """What is subtracted from what, for a picture without a title; a name has at most so many columns."""
+    names = (elide(readable(amap.checkpoint, glyphs()), columns) for amap in (first, second))
     return "weight: {} − {}".format(*names)
 
 

@@ -26,6 +26,7 @@ HEAD, NAMES, LETTER = 7.5, 6.5, 0.8  # points: titles and axis names; a label's 
 CELL = (LEAST / LETTER, 14.0)  # points
 HIGHEST = 560.0  # points that the cells may take: a page is about 650 high
 LABEL_COLUMNS = 12  # longer tokens are elided
+BAR_WIDE = 70.0
 EDGE, BETWEEN, BAR, LINE = 2.0, 9.0, 26.0, 9.0  # points: margin, between panels, the colour bar, a line of a title
 
 
@@ -190,7 +191,8 @@ def paper_difference(
     note = View.of(first, MAX_TOKENS, fitted, unit).note
     title = (first.example_id, f"{first.checkpoint} − {second.checkpoint} · {first.direction}", *filter(None, [note]))
     panel = Panel(title if titles else (), first.weights - second.weights)
-    colours = Colours("PRGn", -vmax, vmax, difference_label(first, second))
+    beside = int((width - 2 * EDGE - BAR_WIDE - 10) / (0.602 * LEAST)) - len("weight:  − ")
+    colours = Colours("PRGn", -vmax, vmax, difference_label(first, second, max(3, beside // 2)))
     return _drawn(
         first, [panel], gold_cells(first, gold), colours, width, 1, View.of(first, MAX_TOKENS, fitted, unit), pin,
         outlined=gold is not None,
@@ -227,7 +229,7 @@ def _drawn(
             layers.draw_pin(ax, view.inside(pin), plan.sheet)
         if strip is not None and number == (plan.down - 1) * plan.across:
             ax.add_artist(strip)
-    _draw_bar(figure, mesh, colours, plan.sheet.left)
+    _draw_bar(figure, mesh, colours)
     return figure
 
 
@@ -285,10 +287,10 @@ def _draw_panel(
     return mesh
 
 
-def _draw_bar(figure: Figure, mesh: QuadMesh, colours: Colours, left: float) -> None:
-    """The colour scale, in the lower left corner of the cells, and what it is of."""
+def _draw_bar(figure: Figure, mesh: QuadMesh, colours: Colours) -> None:
+    """The colour scale, in the lower left corner, and what it is of."""
     width, height = figure.get_size_inches() * 72
-    cax = figure.add_axes(((EDGE + left) / width, 14 / height, 70 / width, 5 / height))
+    cax = figure.add_axes(((EDGE + 4) / width, 14 / height, (BAR_WIDE - 4) / width, 5 / height))
     bar = figure.colorbar(mesh, cax=cax, orientation="horizontal")
     low, high = mesh.get_clim()
     bar.set_ticks([low, (low + high) / 2, high])
