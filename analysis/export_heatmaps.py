@@ -3,44 +3,29 @@
 from __future__ import annotations
 
 import argparse
-import functools
-import gc
-import math
-import multiprocessing
-import signal
 import sys
 import time
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from analysis.heatmaps import pictures as heatmap_pictures
-from analysis.heatmaps.files import MANIFEST, Drawn, Folder, Job, Picture
+from analysis.heatmaps.drawing import draw_all
+from analysis.heatmaps.files import MANIFEST, Folder, Job, Picture
+from analysis.heatmaps.options import add_look, look_of
 from analysis.heatmaps.pictures import job_of
 from probe import cli
-from probe.errors import DataError, ProbeError, UsageError
-from probe.files import sha256_of
+from probe.errors import DataError, UsageError
 from probe.gold.reading import Gold, check_gold, read_gold
 from probe.maps.attention_map import DIRECTIONS
 from probe.maps.store import MapStore
-from probe.scoring.metrics import MapScore, score_map
 
 EXAMPLES = """
   python -m analysis.export_heatmaps out/demo/maps --gold analysis/gold/gold.jsonl --out out/demo/heatmaps
   python -m analysis.export_heatmaps maps --out svg --format svg --examples prose-01 code-03 --direction t2s
   python -m analysis.export_heatmaps maps --out png --checkpoint dskd-cma dskd-cma-ga --workers 4 --resume
   python -m analysis.export_heatmaps maps --out grid --grid --format pdf --scale run
-  python -m analysis.export_heatmaps maps --out change --difference dskd-cma-ga dskd-cma --long tile"""
+  python -m analysis.export_heatmaps maps --out change --difference dskd-cma-ga dskd-cma --long tile
+  python -m analysis.export_heatmaps maps --out paper --format pdf --width 3.3in --no-title --examples prose-01"""
 FORMATS = ("png", "svg", "pdf")
-WORTH_A_POOL = 4  # fewer maps are drawn before a second process has imported what it needs
-CHUNK = 4  # maps that a worker takes at a time
-SCORES = (
-    "top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "chunk_accuracy", "reciprocal_rank",
-    "n_positions", "n_tied",
-)  # fmt: skip
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -59,7 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--direction", choices=(*DIRECTIONS, "both"), default="both", help="(default: both)")
     together = parser.add_mutually_exclusive_group()
     together.add_argument("--grid", action="store_true", help="one picture an example: its checkpoints side by side")
-    together.add_argument("--difference", nargs=2, metavar=("A", "B"), help="draw checkpoint A minus checkpoint B")
+    together.add_argument(
+        "--difference", nargs=2, metavar=("A", "B"),
+        help="draw checkpoint A minus checkpoint B, as the page Compare draws a run minus its reference",
+    )  # fmt: skip
     parser.add_argument(
         "--scale", choices=("0-1", "run", "map"), default="0-1",
         help="darkest colour: weight 1 (default), the greatest of a checkpoint and direction, or of each map",
@@ -68,6 +56,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--long", choices=("window", "tile"), default="window",
         help="a map of more than 160 tokens a side: its beginning (default), or several pictures along the text",
     )  # fmt: skip
+    add_look(parser)
     cli.add_common(parser, json_report=True)
     return parser
 
@@ -100,11 +89,21 @@ def _pictures(store: MapStore, rows: list[int], args: argparse.Namespace) -> lis
         pictures = heatmap_pictures.differences(store, rows, args.difference, args.format)
     else:
         pictures = heatmap_pictures.single_maps(store, rows, args.format)
+    pictures = heatmap_pictures.looking(pictures, look_of(args))
     if args.long == "tile":
-        if args.grid:
-            raise UsageError("--grid shows the start of a long text; it cannot be combined with --long tile.")
+        _refuse_in_tiles(args)
         pictures = list(heatmap_pictures.tiled(store, pictures))
+    else:
+        pictures = list(heatmap_pictures.windowed(store, pictures, args.window))
     return heatmap_pictures.scaled(store, pictures, args.scale)
+
+
+def _refuse_in_tiles(args: argparse.Namespace) -> None:
+    if args.grid:
+        raise UsageError("--grid shows the start of a long text; it cannot be combined with --long tile.")
+    for option, value in (("--window", args.window), ("--pin", args.pin)):
+        if value is not None:
+            raise UsageError(f"{option} chooses one part of a map; it cannot be combined with --long tile.")
 
 
 def chosen_rows(store: MapStore, args: argparse.Namespace) -> list[int]:
@@ -142,82 +141,6 @@ def _golds(store: MapStore, rows: list[int], path: Path) -> dict[str, Gold]:
     return {example_id: golds[example_id] for example_id in first}
 
 
-# ---- drawing, in the workers ----
-
-
-@dataclass
-class _Worker:
-    """What a process keeps between maps."""
-
-    store: MapStore
-    since_collection: int = 0
-
-
-@functools.lru_cache(maxsize=1)
-def _worker(maps: Path) -> _Worker:
-    return _Worker(MapStore.open(maps, verify=False))
-
-
-def _start() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-
-
-def _draw(job: Job, *, maps: Path, out: Path) -> Drawn:
-    """Draw one picture; returns its line of the manifest."""
-    from probe import plotting  # here, so that the parent and --help do without matplotlib
-
-    worker, picture = _worker(maps), job.picture
-    shown = [worker.store.read(row) for row in picture.rows]
-    amap, options = shown[0], {"gold": job.gold, "vmax": picture.vmax}
-    score, figure = None, None
-    if picture.kind == "grid":
-        figure = plotting.heatmap_grid(shown, **options)
-    elif picture.kind == "difference":
-        figure = plotting.difference_heatmap(*shown, window=picture.window, **options)
-    else:
-        score = score_map(amap, job.gold) if job.gold is not None else None
-        figure = plotting.attention_heatmap(amap, score=score, window=picture.window, **options)
-    path = plotting.save_figure(figure, out / job.file)
-    del figure
-    worker.since_collection += 1
-    if worker.since_collection % 4 == 0:
-        gc.collect()  # figures are cycles, and large
-    n, m = amap.weights.shape
-    joined = {"grid": " + ", "difference": " - "}.get(picture.kind, "")
-    labels: dict[str, Any] = {
-        name: joined.join(dict.fromkeys(getattr(one, name) for one in shown)) for name in ("checkpoint", "method")
-    }
-    labels |= {name: getattr(amap, name) for name in ("category", "direction", "normalisation")}
-    return Drawn(
-        file=job.file, example_id=amap.example_id, **labels, n_student=n, n_teacher=m, **_scores(score),
-        source=job.source, sha256=sha256_of(path),
-    )  # fmt: skip
-
-
-def _scores(score: MapScore | None) -> dict[str, Any]:
-    values = {name: None if score is None else getattr(score, name) for name in SCORES}
-    return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
-
-
-def draw_all(maps: Path, jobs: list[Job], out: Path, workers: int) -> Iterator[Drawn]:
-    """Draw the jobs with up to ``workers`` processes; yields in their order, each when it is done."""
-    draw = functools.partial(_draw, maps=maps, out=out)
-    if workers == 1 or len(jobs) < WORTH_A_POOL:
-        yield from map(draw, jobs)
-        return
-    # Spawned, not forked: pyarrow's threads do not survive a fork.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_start)
-    try:
-        yield from pool.map(draw, jobs, chunksize=min(CHUNK, max(1, len(jobs) // (2 * workers))))
-    except BrokenProcessPool as error:
-        raise ProbeError(
-            "a drawing process died, perhaps for want of memory. Run again with --resume and fewer --workers."
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _report(args: argparse.Namespace, jobs: list[Job], kept: int, seconds: float) -> None:
     bare = sum(job.gold is None for job in jobs)
     drawn = len(jobs) - kept
@@ -226,6 +149,10 @@ def _report(args: argparse.Namespace, jobs: list[Job], kept: int, seconds: float
         "seconds": round(seconds, 1),
     }  # fmt: skip
     lines = [f"{drawn} heatmaps drawn, {kept} kept, in {seconds:.0f} s; {args.out / MANIFEST} says which is which"]
+    cut = sum(job.picture.window not in (None, args.window) for job in jobs)
+    if args.width is not None and cut:
+        room = f"at {args.width / 72:.3g} in, labels of 6 points leave no room for more"
+        lines.append(f"{cut} of them show a part of their map, which is in their names: {room}")
     if args.gold and bare:
         lines.append(f"{bare} of them without outlines: {args.gold} has no gold of their examples")
     cli.report(values, lines, as_json=args.json)

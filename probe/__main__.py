@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from probe import cli
+from probe.commands.outside import ANALYSIS, run_analysis
 
 # command -> (module with add_arguments(parser) and run(args), one line of help)
 COMMANDS = {
@@ -23,6 +24,7 @@ COMMANDS = {
     "import-reference": ("probe.commands.import_reference", "turn outputs of the public DSKD code into a checkpoint"),
     "export": ("probe.commands.export", "write the student of a checkpoint as a plain Hugging Face directory"),
     "doctor": ("probe.commands.doctor", "say what this machine has: versions, teacher, fonts, browser"),
+    "view": ("probe.commands.view", "the dashboard on a map store, from any directory"),
     "verify": ("probe.commands.verify", "check a checkpoint, map store or cache for damage"),
 }
 
@@ -53,6 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=LazyParser, required=True)
     for name, (module, help_line) in COMMANDS.items():
         commands.add_parser(name, help=help_line, allow_abbrev=False).module = module
+    for name, (_, help_line) in ANALYSIS.items():
+        commands.add_parser(name, help=help_line, add_help=False)  # main() hands these on
     return parser
 
 
@@ -62,7 +66,10 @@ def run(args: argparse.Namespace) -> int | None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """``python -m probe`` as a function; returns the exit code."""
+    """``python -m probe`` as a function; returns the exit code. Commands of ``analysis`` get their words unread."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words and words[0] in ANALYSIS:
+        return cli.main(lambda: argparse.ArgumentParser(), lambda _: run_analysis(words[0], words[1:]), [])
     return cli.main(build_parser, run, argv)
 
 

@@ -105,7 +105,7 @@ def main(
         with warnings.catch_warnings():
             if not debug:
                 warnings.simplefilter("ignore")
-            code = run(build_parser().parse_args(argv)) or 0
+            code = run(_as_called(build_parser()).parse_args(argv)) or 0
             sys.stdout.flush()
             return code
     except SystemExit as exit_:
@@ -121,6 +121,18 @@ def main(
         return code
     finally:
         _on_terminate(previous)
+
+
+def _as_called(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
+    """The parser, whose help names the command as it was called: `probe failures` starts `python -m analysis.failures`.
+
+    Where the package is installed, the second would find nothing.
+    """
+    name = os.environ.get("PROBE_CALLED_AS")
+    if name and parser.prog.startswith("python -m analysis."):
+        shown, parser.prog = parser.prog, f"probe {name}"
+        parser.epilog = (parser.epilog or "").replace(shown, parser.prog)
+    return parser
 
 
 def explain(error: BaseException) -> tuple[int, str]:

@@ -17,7 +17,7 @@ from typing import Literal
 import pandas as pd
 
 from probe.files import disk_errors, sha256_of
-from probe.gold.reading import Gold
+from probe.gold.reading import Gold, Link
 from probe.journal import Journal, read_journal, write_journal
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
@@ -34,6 +34,27 @@ IDENTITY = ("example_id", "checkpoint", "direction", "method", "normalisation")
 
 
 @dataclass(frozen=True)
+class Look:
+    """How all files of an export are drawn.
+
+    Attributes:
+        unit: what a row and a column are: token, chunk or word.
+        width: of the figure in points, for print; None: as large as the map needs.
+        title: whether there is one. columns: of a grid. pin: a cell to frame.
+        dpi: of a png and of the cells of a large map; None: 110, or 300 where there is a width.
+        svg_text: the text of an svg stays text.
+    """
+
+    unit: str = "token"
+    width: float | None = None
+    title: bool = True
+    columns: int = 3
+    pin: Link | None = None
+    dpi: int | None = None
+    svg_text: bool = False
+
+
+@dataclass(frozen=True)
 class Picture:
     """What a file shows: rows of the store (one map; two to subtract; any number as a grid), its scale, its window."""
 
@@ -42,6 +63,12 @@ class Picture:
     kind: Literal["map", "grid", "difference"] = "map"
     vmax: float = 1.0
     window: Window | None = None
+    look: Look = Look()
+
+    def named(self, *parts: str) -> Picture:
+        """The picture with more parts in its file's name."""
+        stem, dot, suffix = self.file.rpartition(".")
+        return dataclasses.replace(self, file="--".join([stem, *parts]) + dot + suffix)
 
 
 @dataclass(frozen=True)
@@ -59,7 +86,10 @@ class Job:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A line of the manifest; scores are None without gold or where no position counts."""
+    """A line of the manifest; scores are None without gold or where no position counts.
+
+    ``window`` is the part that is drawn, as ``--window`` takes it; empty where that is all.
+    """
 
     file: str
     example_id: str
@@ -68,6 +98,8 @@ class Drawn:
     method: str
     direction: str
     normalisation: str
+    unit: str
+    window: str
     n_student: int
     n_teacher: int
     top1_sure: float | None

@@ -8,10 +8,12 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.heatmaps.files import Job, Picture, file_names, source_hash, unique_names
+from analysis.heatmaps.files import Job, Look, Picture, Window, file_names, source_hash, unique_names
 from probe.errors import UsageError
 from probe.gold.reading import Gold
+from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
+from probe.scoring.aggregation import UNITS, in_unit
 
 Scale = Literal["0-1", "run", "map"]
 KEY = ("example_id", "direction", "normalisation")  # what maps of a grid or a difference share
@@ -23,17 +25,76 @@ def single_maps(store: MapStore, rows: Iterable[int], suffix: str) -> list[Pictu
     return [Picture((row,), names[row]) for row in rows]
 
 
+def looking(pictures: Iterable[Picture], look: Look) -> list[Picture]:
+    """The pictures with this look; a unit other than the token is in their names."""
+    units = () if look.unit == UNITS[0] else (look.unit,)
+    return [replace(picture, look=look).named(*units) for picture in pictures]
+
+
+def first_map(store: MapStore, picture: Picture) -> AttentionMap:
+    """The map whose tokens label the picture, in its unit."""
+    return in_unit(store.read(picture.rows[0]), None, picture.look.unit)[0]
+
+
 def tiled(store: MapStore, pictures: Iterable[Picture]) -> Iterator[Picture]:
     """Long maps as several pictures along the text, named ``…--tile-1-of-3``; the others as they are."""
     from probe.plotting import MAX_TOKENS
     from probe.plotting.layout import tiles
 
     for picture in pictures:
-        windows = tiles(store.read(picture.rows[0]), MAX_TOKENS)
-        stem, dot, suffix = picture.file.rpartition(".")
+        amap, most = first_map(store, picture), MAX_TOKENS
+        if picture.look.width is not None:
+            (top, bottom), (left, right) = _fitting(store, picture, None)
+            most = max(bottom - top, right - left)
+        windows = tiles(amap, most)
         for number, window in enumerate(windows, start=1):
-            name = f"{stem}--tile-{number}-of-{len(windows)}{dot}{suffix}"
-            yield replace(picture, file=name, window=window) if len(windows) > 1 else picture
+            named = picture.named(f"tile-{number}-of-{len(windows)}")
+            yield replace(named, window=window) if len(windows) > 1 else picture
+
+
+def windowed(store: MapStore, pictures: Iterable[Picture], window: Window | None) -> Iterator[Picture]:
+    """The pictures with the part of their map that is shown, named ``…--s0-24-t0-22`` where it is not all.
+
+    It is the ``window``, and no more of it than a figure for print has room for.
+
+    Raises:
+        UsageError: the window leaves a map, or the pin is not in it.
+    """
+    from probe.plotting.layout import View
+
+    for picture in pictures:
+        look, part = picture.look, window
+        if look.width is not None:
+            part = _fitting(store, picture, window)
+        if part is None and look.pin is None:
+            yield picture
+            continue
+        amap = first_map(store, picture)
+        try:
+            view = View.of(amap, max(amap.weights.shape), part)
+            if look.pin is not None:
+                view.inside(look.pin)
+        except UsageError as error:
+            raise UsageError(f"{amap.example_id}: {error} Choose another, or other --examples.") from error
+        whole = not view.note
+        yield picture if whole else replace(picture.named(window_name(part)), window=part)
+
+
+def _fitting(store: MapStore, picture: Picture, window: Window | None) -> Window:
+    from probe.plotting.paper import fitting_window
+
+    look, amap = picture.look, first_map(store, picture)
+    assert look.width is not None
+    panels = len(picture.rows) if picture.kind == "grid" else 1
+    return fitting_window(amap, look.width, panels=panels, columns=look.columns, window=window, pin=look.pin)
+
+
+def window_name(window: Window | None) -> str:
+    """``s0-24-t0-22``: the first and the last target of each side, as a picture's title counts them."""
+    if window is None:
+        return ""
+    (top, bottom), (left, right) = window
+    return f"s{top}-{bottom - 1}-t{left}-{right - 1}"
 
 
 def grids(store: MapStore, rows: Iterable[int], suffix: str) -> list[Picture]:
@@ -88,7 +149,7 @@ def scaled(store: MapStore, pictures: Sequence[Picture], scale: Scale) -> list[P
 
 
 def _peak(store: MapStore, picture: Picture) -> float:
-    weights = [store.read(row).weights for row in picture.rows]
+    weights = [in_unit(store.read(row), None, picture.look.unit)[0].weights for row in picture.rows]
     if picture.kind == "difference":
         return float(np.abs(weights[0] - weights[1]).max()) or 1.0
     return float(max(part.max() for part in weights))
@@ -101,6 +162,6 @@ def _run(store: MapStore, picture: Picture) -> tuple[object, ...]:
 
 def job_of(store: MapStore, picture: Picture, gold: Gold | None, suffix: str) -> Job:
     """A picture with the hash of what it is made of."""
-    settings = (picture.kind, picture.vmax, picture.window)
+    settings = (picture.kind, picture.vmax, picture.window, picture.look)
     hashes = [source_hash(store.read(row), gold, suffix, *settings) for row in picture.rows]
     return Job(picture, gold, "-".join(hashes))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
-from probe.scoring.aggregation import NO_ID, UNITS, grouped, grouped_gold, partition
+from probe.scoring.aggregation import NO_ID, in_unit
 from probe.scoring.measures import TIE
 from probe.scoring.metrics import gold_cells
 from probe.text.axis import TokenAxis
@@ -43,15 +43,6 @@ class Shown:
     unit: str
     window: Window
     cells: pd.DataFrame
-
-
-def in_unit(amap: AttentionMap, gold: Gold | None, unit: str) -> tuple[AttentionMap, Gold | None]:
-    """The map and its gold by token (as they are), chunk or word."""
-    if unit == UNITS[0]:
-        return amap, gold
-    groups = partition(amap.text, amap.student, amap.teacher, unit)
-    made = grouped(amap, groups)
-    return made, None if gold is None else grouped_gold(gold, groups, made)
 
 
 def shown(amap: AttentionMap, gold: Gold | None, unit: str, start: int, size: int) -> Shown:

@@ -45,7 +45,7 @@ def font(size: float, text: str | None = None, *, bold: bool = False) -> FontPro
     Looking six families up takes longer than drawing a token (0.2 of all time, November 2026).
     """
     if text is not None and not bold and _mono().issuperset(map(ord, text)):
-        return FontProperties(fname=_files()[0], size=size)
+        return FontProperties(fname=_files()[0], family=MONO, size=size)  # the name is what an svg with text keeps
     return FontProperties(family=list(families()), size=size, weight="bold" if bold else "normal")
 
 

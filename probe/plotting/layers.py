@@ -1,8 +1,8 @@
-"""What is drawn on the axes, layer by layer: cells, labels, gold outlines, marks, title, colour bar, legend."""
+"""What is drawn on the axes, layer by layer: cells, labels, gold outlines, marks, pin, title, colour bar."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -11,12 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backend_bases import RendererBase
 from matplotlib.collections import LineCollection, PolyCollection, QuadMesh
 from matplotlib.colors import Colormap, LinearSegmentedColormap
-from matplotlib.markers import MarkerStyle
-from matplotlib.path import Path
 from matplotlib.ticker import FixedFormatter, FixedLocator
-from matplotlib.transforms import Affine2D, Bbox
+from matplotlib.transforms import Bbox
 
-from probe.plotting.fonts import em_width, font
+from probe.plotting.fonts import font
 from probe.plotting.layout import CELL, GAP, LINE, NAME, SUBTITLE, Sheet
 
 # Weights run in one hue, gold in another, outcomes differ by shape: nothing hangs on telling two colours apart.
@@ -24,7 +22,13 @@ WEIGHTS = LinearSegmentedColormap.from_list(
     "weights", ["#f7fafd", "#d6e6f4", "#a6cde4", "#5fa6d1", "#2676b8", "#0b3f7d"]
 )
 GOLD, INK, MISS, GREY, GRID = "#d97706", "#0f172a", "#b91c1c", "#64748b", "#e2e8f0"
+SIDES = ("student", "teacher")
 DASHES = (0, (2.2, 1.4))
+# Of words beside the cells: placed in points from a corner of the axes.
+BESIDE: dict[str, Any] = {
+    "xycoords": "axes fraction", "textcoords": "offset points", "color": GREY, "parse_math": False,
+    "annotation_clip": False,
+}  # fmt: skip
 # Outcome of a heaviest cell -> marker, its part of a cell's side, what the legend says.
 MARKS = {
     "sure": ("o", 0.40, "sure link"),
@@ -35,9 +39,10 @@ MARKS = {
 
 
 def draw_cells(
-    ax: Axes, weights: np.ndarray, sheet: Sheet, *, cmap: Colormap | str, vmin: float, vmax: float
-) -> QuadMesh:
-    """The mesh [student, teacher] of weights, the first row on top, with its labels."""
+    ax: Axes, weights: np.ndarray, sheet: Sheet, *, cmap: Colormap | str, vmin: float, vmax: float,
+    labelled: Collection[str] = SIDES,
+) -> QuadMesh:  # fmt: skip
+    """The mesh [student, teacher] of weights, the first row on top, with the labels of the sides ``labelled``."""
     n, m = weights.shape
     mesh = ax.pcolormesh(weights, cmap=cmap, vmin=vmin, vmax=vmax, rasterized=weights.size > 2500, zorder=1)
     lines = [[(0, i), (m, i)] for i in range(1, n)] + [[(j, 0), (j, n)] for j in range(1, m)]
@@ -47,7 +52,7 @@ def draw_cells(
         axis.set_major_locator(FixedLocator([k + 0.5 for k in range(len(labels))]))
         axis.set_major_formatter(FixedFormatter(list(labels)))
         axis.set_visible(False)
-    for side in ("student", "teacher"):
+    for side in labelled:
         ax.add_artist(TokenLabels(sheet, side))
     for spine in ax.spines.values():
         spine.set(color=GREY, linewidth=0.6)
@@ -126,27 +131,30 @@ def draw_marks(ax: Axes, outcomes: dict[str, np.ndarray], sheet: Sheet) -> None:
 
 def draw_names(ax: Axes, sheet: Sheet) -> None:
     """Names of the axes outside the labels, the title's head, and its other lines as the text with gid ``subtitle``."""
-    ax.set_xlabel(sheet.column_name, parse_math=False)
-    ax.set_ylabel(sheet.row_name, parse_math=False)
-    style: dict[str, Any] = {
-        "xycoords": "axes fraction", "textcoords": "offset points", "color": GREY, "parse_math": False,
-        "annotation_clip": False,
-    }  # fmt: skip
-    name = sheet.column_name
-    ax.annotate(name, (0, 1), (0, sheet.up - NAME + 4), font=font(8, name), va="bottom", **style)
-    # Rotated, a left arrow points down. A name longer than the rows grows upwards from their end.
-    name, short = f"← {sheet.row_name[:-2]}", sheet.name_length > sheet.cell * len(sheet.rows)
-    ax.annotate(
-        name, (0, 0 if short else 1), (NAME - sheet.left - 4, 0), font=font(8, name), rotation=90, ha="right",
-        va="bottom" if short else "top", **style,
-    )  # fmt: skip
+    draw_axis_names(ax, sheet)
     body, above = sheet.title[1:], sheet.up + 7
     ax.annotate(
         "\n".join(body), (sheet.shift, 1), (0, above), font=font(SUBTITLE, "".join(body)), va="bottom", linespacing=1.4,
-        gid="subtitle", **style,
+        gid="subtitle", **BESIDE,
     )  # fmt: skip
     head = ax.set_title(sheet.title[0], loc="left", y=1.0, pad=above + LINE * len(body) + 5, color=INK)
     head.set(parse_math=False, font=font(10.5, bold=True), x=sheet.shift)
+
+
+def draw_axis_names(ax: Axes, sheet: Sheet, *, size: float = 8.0, named: Collection[str] = SIDES) -> None:
+    """Names of the axes ``named``, outside the labels, ``size`` points high."""
+    ax.set_xlabel(sheet.column_name, parse_math=False)
+    ax.set_ylabel(sheet.row_name, parse_math=False)
+    if "teacher" in named:
+        name = sheet.column_name
+        ax.annotate(name, (0, 1), (0, sheet.up - NAME + 4), font=font(size, name), va="bottom", **BESIDE)
+    if "student" in named:
+        # Rotated, a left arrow points down. A name longer than the rows grows upwards from their end.
+        name, short = f"← {sheet.row_name[:-2]}", sheet.name_length > sheet.cell * len(sheet.rows)
+        ax.annotate(
+            name, (0, 0 if short else 1), (NAME - sheet.left - 4, 0), font=font(size, name), rotation=90, ha="right",
+            va="bottom" if short else "top", **BESIDE,
+        )  # fmt: skip
 
 
 def draw_colorbar(ax: Axes, mesh: QuadMesh, sheet: Sheet, label: str) -> None:
@@ -167,79 +175,15 @@ def draw_colorbar(ax: Axes, mesh: QuadMesh, sheet: Sheet, label: str) -> None:
     bar.outline.set(linewidth=0.4, color=GREY)  # type: ignore[operator]
 
 
-def draw_legend(ax: Axes, sheet: Sheet, direction: str, *, marks: bool) -> None:
-    """What the outlines and the marks mean: the artist with gid ``legend``."""
-    entries = [Entry("gold: sure", SQUARE, GOLD, 1.3, 9.0), Entry("gold: possible", SQUARE, GOLD, 0.9, 9.0, DASHES[1])]
-    if marks:
-        entries.append(Entry(f"heaviest of its {'row' if direction == 't2s' else 'column'}:"))
-        for name, (marker, part, label) in MARKS.items():
-            style = MarkerStyle(marker)
-            path = style.get_path().transformed(style.get_transform())
-            entries.append(Entry(label, path, MISS if name == "miss" else INK, 1.0, 17 * part))
-    ax.add_artist(LegendStrip(sheet, tuple(entries)))
-
-
-SQUARE = Path([(-0.5, -0.5), (0.5, -0.5), (0.5, 0.5), (-0.5, 0.5), (-0.5, -0.5)])
-
-
-@dataclass(frozen=True)
-class Entry:
-    """A line of the legend: a label after a path of unit size, drawn ``size`` points large."""
-
-    label: str
-    path: Path | None = None
-    color: str = GREY
-    width: float = 0.0
-    size: float = 0.0
-    dashes: tuple[float, ...] | None = None
-
-
-class LegendStrip(Artist):
-    """The legend in one line below the cells; matplotlib's own takes a seventh of all time to find its layout."""
-
-    SIZE, BELOW, SIGN, SPACE = 7.0, 16.0, 12.0, 13.0  # points: text, distance to the cells, room of a sign, gap
-
-    def __init__(self, sheet: Sheet, entries: tuple[Entry, ...]) -> None:
-        super().__init__()
-        self._sheet, self.entries = sheet, entries
-        self.set(gid="legend", zorder=3)
-
-    def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
-        assert self.axes is not None and self.figure is not None
-        box, points = self.axes.get_window_extent(renderer), self.figure.dpi / 72
-        length = sum(self._advance(entry) for entry in self.entries) * points
-        x = box.x0 + self._sheet.shift * box.width
-        return Bbox.from_extents(x, box.y0 - 1.5 * self.BELOW * points, x + length, box.y0)
-
-    def get_tightbbox(self, renderer: RendererBase | None = None) -> Bbox:
-        return self.get_window_extent(renderer)
-
-    def _advance(self, entry: Entry) -> float:
-        return (self.SIGN if entry.path is not None else 0) + em_width(entry.label) * self.SIZE + self.SPACE
-
-    def draw(self, renderer: RendererBase) -> None:
-        box, height = self.get_window_extent(renderer), renderer.get_canvas_width_height()[1]
-        points: Any = renderer.points_to_pixels(1.0)
-        x, y = box.x0 + 2 * points, box.y1 - self.BELOW * points
-        for entry in self.entries:
-            start = x + (self.SIGN * points if entry.path is not None else 0)
-            if entry.path is not None:
-                self._draw_sign(renderer, entry, x + 4 * points, y, points)
-            gc = renderer.new_gc()
-            gc.set_foreground(GREY)
-            baseline = y - 0.36 * self.SIZE * points
-            baseline = height - baseline if renderer.flipy() else baseline
-            renderer.draw_text(gc, start, baseline, entry.label, font(self.SIZE, entry.label), 0)
-            gc.restore()
-            x += self._advance(entry) * points
-
-    @staticmethod
-    def _draw_sign(renderer: RendererBase, entry: Entry, x: float, y: float, points: float) -> None:
-        assert entry.path is not None
-        gc = renderer.new_gc()
-        gc.set_foreground(entry.color)
-        gc.set_linewidth(entry.width)
-        if entry.dashes:
-            gc.set_dashes(0, [length * entry.width for length in entry.dashes])
-        renderer.draw_path(gc, entry.path, Affine2D().scale(entry.size * points).translate(x, y))
-        gc.restore()
+def draw_pin(ax: Axes, cell: tuple[int, int], sheet: Sheet) -> None:
+    """A frame around ``cell`` (row and column of the cells drawn), and one around its row and its column."""
+    row, column = cell
+    boxes = [(0, row, len(sheet.columns), 1), (column, 0, 1, len(sheet.rows)), (column, row, 1, 1)]
+    frames = [[(x, y), (x + wide, y), (x + wide, y + high), (x, y + high)] for x, y, wide, high in boxes]
+    ax.add_collection(
+        PolyCollection(
+            frames, facecolors="none", edgecolors=INK, linewidths=[0.6, 0.6, 1.6], zorder=2.5, clip_on=False,
+            label="pin",
+        ),
+        autolim=False,
+    )  # fmt: skip

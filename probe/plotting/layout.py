@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from probe.errors import UsageError
-from probe.maps.attention_map import AttentionMap
+from probe.maps.attention_map import AttentionMap, TokenAxis
 from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap
 from probe.scoring.metrics import MapScore
@@ -25,7 +25,9 @@ SUBTITLE = 7.5
 LINE = 1.4 * SUBTITLE
 NAME = 14.0  # the strip of an axis name
 RIGHT, BOTTOM = 64.0, 32.0  # for the colour bar and the legend
+PIN = 12.0  # more for what a legend says of the pin
 NARROWEST = 560.0  # what the legend needs
+TARGET = "target"  # what a row and a column are, unless they are groups of tokens
 SUMS = {"t2s": "each student row sums to 1", "s2t": "each teacher column sums to 1"}
 
 
@@ -34,14 +36,18 @@ Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student 
 
 @dataclass(frozen=True)
 class View:
-    """The student rows and teacher columns that are shown; ``note`` says so when that is not all."""
+    """The student rows and teacher columns that are shown; ``note`` says so when that is not all.
+
+    ``unit``: what a row and a column are, in words.
+    """
 
     rows: slice
     columns: slice
     note: str = ""
+    unit: str = TARGET
 
     @classmethod
-    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None) -> View:
+    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None, unit: str = TARGET) -> View:
         """The ``window``; else everything, or the start of the text up to where one side has ``max_tokens``.
 
         Raises:
@@ -54,23 +60,56 @@ class View:
         if not (0 <= top < bottom <= n and 0 <= left < right <= m):
             raise UsageError(f"the window {window} is empty or leaves a map of {n} × {m} targets.")
         if (bottom - top, right - left) == (n, m):
-            return cls(slice(n), slice(m))
-        note = f"cut: student targets {top}–{bottom - 1} of {n}, teacher targets {left}–{right - 1} of {m}"
-        return cls(slice(top, bottom), slice(left, right), note)
+            return cls(slice(0, n), slice(0, m), unit=unit)
+        note = f"cut: student {unit}s {top}–{bottom - 1} of {n}, teacher {unit}s {left}–{right - 1} of {m}"
+        return cls(slice(top, bottom), slice(left, right), note, unit)
 
     @property
     def cells(self) -> tuple[slice, slice]:
         return self.rows, self.columns
 
+    def inside(self, cell: tuple[int, int]) -> tuple[int, int]:
+        """A cell of the map, counted from the corner of what is shown. Raises UsageError where it is not shown."""
+        parts = list(zip(cell, self.cells, strict=True))
+        if not all(part.start <= at < part.stop for at, part in parts):
+            shown = " and ".join(f"{part.start}–{part.stop - 1}" for part in self.cells)
+            raise UsageError(f"the pin {cell[0]}.{cell[1]} is not among student and teacher targets {shown}.")
+        row, column = (at - part.start for at, part in parts)
+        return row, column
+
 
 def _beginning(amap: AttentionMap, max_tokens: int) -> Window:
     n, m = amap.weights.shape
-    if max(n, m) <= max_tokens:
-        return (0, n), (0, m)
-    axes = (amap.student, amap.teacher)
-    end = min(axis.spans[max_tokens][0] for axis in axes if len(axis) > max_tokens)
-    rows, columns = (max(1, min(max_tokens, sum(start < end for start, _ in axis.spans))) for axis in axes)
-    return (0, rows), (0, columns)
+    return part_of(amap, ((0, n), (0, m)), max_tokens)
+
+
+def part_of(amap: AttentionMap, window: Window, max_tokens: int) -> Window:
+    """The beginning of ``window`` with at most ``max_tokens`` a side, where both sides show the same text."""
+    if max(end - start for start, end in window) <= max_tokens:
+        return window
+    sides = [[start for start, _ in axis.spans[:end]] for axis, (_, end) in zip(_axes(amap), window, strict=True)]
+    cuts = [
+        side[start + max_tokens] for side, (start, end) in zip(sides, window, strict=True) if start + max_tokens < end
+    ]
+    end = min(cuts, default=math.inf)
+    (top, bottom), (left, right) = (
+        (first, min(max(first + 1, sum(start < end for start in side)), first + max_tokens, last))
+        for side, (first, last) in zip(sides, window, strict=True)
+    )
+    return (top, bottom), (left, right)
+
+
+def part_around(window: Window, cell: tuple[int, int], max_tokens: int) -> Window:
+    """The part of ``window`` with at most ``max_tokens`` a side that has ``cell`` [student, teacher] in its middle."""
+    starts = [
+        max(first, min(at - max_tokens // 2, last - max_tokens)) for at, (first, last) in zip(cell, window, strict=True)
+    ]
+    rows, columns = ((start, min(start + max_tokens, last)) for start, (_, last) in zip(starts, window, strict=True))
+    return rows, columns
+
+
+def _axes(amap: AttentionMap) -> tuple[TokenAxis, TokenAxis]:
+    return amap.student, amap.teacher
 
 
 def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
@@ -79,20 +118,17 @@ def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
     Both sides of a window show the same text; a last window repeats a target where one side has ended before the other.
     """
     n, m = amap.weights.shape
-    starts = [[start for start, _ in axis.spans] for axis in (amap.student, amap.teacher)]
     found: list[Window] = []
-    at = [0, 0]
+    at = (0, 0)
     while at[0] < n or at[1] < m:
-        at = [min(at[0], n - 1), min(at[1], m - 1)]
-        cuts = [side[k + max_tokens] for side, k in zip(starts, at, strict=True) if k + max_tokens < len(side)]
-        end = min(cuts, default=math.inf)
-        ends = [
-            min(max(k + 1, sum(start < end for start in side)), k + max_tokens, len(side))
-            for side, k in zip(starts, at, strict=True)
-        ]
-        found.append(((at[0], ends[0]), (at[1], ends[1])))
-        at = ends
+        found.append(part_of(amap, ((min(at[0], n - 1), n), (min(at[1], m - 1), m)), max_tokens))
+        at = (found[-1][0][1], found[-1][1][1])
     return found
+
+
+def axis_names(amap: AttentionMap, view: View) -> tuple[str, str]:
+    """What rows and columns are, and how many the map has."""
+    return f"student {view.unit}s ({len(amap.student)}) ↓", f"teacher {view.unit}s ({len(amap.teacher)}) →"
 
 
 @dataclass(frozen=True)
@@ -104,7 +140,7 @@ class Sheet:
         row_name, column_name: names of the axes.
         title: its lines; the first is the head.
         cell: side of a cell. font: size of a label.
-        own: the figure is ours, so everything has the room it needs.
+        own: the figure is ours, so everything has the room it needs. bottom: room below the cells.
     """
 
     rows: tuple[str, ...]
@@ -115,9 +151,10 @@ class Sheet:
     cell: float
     font: float
     own: bool
+    bottom: float = BOTTOM
 
     @classmethod
-    def of(cls, amap: AttentionMap, view: View, title: str, ax: Axes | None) -> Sheet:
+    def of(cls, amap: AttentionMap, view: View, title: str, ax: Axes | None, *, pinned: bool = False) -> Sheet:
         known = glyphs()
         rows, columns = (
             tuple(elide(readable(token, known), LABEL_COLUMNS) for token in axis.tokens[part])
@@ -128,8 +165,9 @@ class Sheet:
         head, *others = (readable(line, known) for line in title.split("\n"))
         lines = [elide(head, int(room * 0.7)), *(part for line in others for part in wrap(line.split(" · "), room))]
         return cls(
-            rows, columns, f"student targets ({len(amap.student)}) ↓", f"teacher targets ({len(amap.teacher)}) →",
-            tuple(lines), cell, min(max(0.62 * cell, FONT[0]), FONT[1]), ax is None,
+            rows, columns, *axis_names(amap, view), tuple(lines), cell,
+            min(max(0.62 * cell, FONT[0]), FONT[1]), ax is None,
+            BOTTOM + PIN * pinned,
         )  # fmt: skip
 
     def label_width(self, label: str) -> float:
@@ -160,11 +198,11 @@ class Sheet:
     def size(self) -> tuple[float, float]:
         """Width and height of the cells with all that is around them."""
         wide = self.left + 10 + self.cell * len(self.columns) + RIGHT
-        return max(wide, NARROWEST), self._top + self.cell * len(self.rows) + BOTTOM
+        return max(wide, NARROWEST), self._top + self.cell * len(self.rows) + self.bottom
 
     @property
     def _top(self) -> float:
-        return self.up + LINE * (len(self.title) - 1) + 40
+        return self.up + LINE * (len(self.title) - 1) + (40 if any(self.title) else 12)
 
     def axes(self) -> Axes:
         """New axes in a new figure that has room for the rest."""

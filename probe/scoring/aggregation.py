@@ -114,6 +114,15 @@ def grouped_gold(gold: Gold, groups: Partition, amap: AttentionMap) -> Gold:
     )
 
 
+def in_unit(amap: AttentionMap, gold: Gold | None, unit: str) -> tuple[AttentionMap, Gold | None]:
+    """The map and its gold by token (as they are), chunk or word. Raises UsageError for another unit."""
+    if unit == UNITS[0]:
+        return amap, gold
+    groups = partition(amap.text, amap.student, amap.teacher, unit)
+    made = grouped(amap, groups)
+    return made, None if gold is None else grouped_gold(gold, groups, made)
+
+
 def cropped(amap: AttentionMap, rows: tuple[int, int], columns: tuple[int, int]) -> AttentionMap:
     """The part of a map in these half-open ranges; its lines no longer sum to 1, so it is for drawing alone."""
     part = amap.weights[slice(*rows), slice(*columns)]

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import export_heatmaps
 from analysis.export_heatmaps import build_parser, run
+from analysis.heatmaps import drawing
 from analysis.heatmaps.files import Drawn, file_names, source_hash
 from probe import cli
 from probe.errors import DiskError
@@ -118,7 +118,7 @@ def test_resume_draws_only_what_is_missing_or_would_differ(room, capsys):
 
 
 def test_an_interrupted_export_is_resumed(room, monkeypatch, capsys):
-    draw, calls = export_heatmaps._draw, []
+    draw, calls = drawing._draw, []
 
     def interrupted(job, **options) -> Drawn:
         if len(calls) == 2:
@@ -126,7 +126,7 @@ def test_an_interrupted_export_is_resumed(room, monkeypatch, capsys):
         calls.append(job)
         return draw(job, **options)
 
-    monkeypatch.setattr(export_heatmaps, "_draw", interrupted)
+    monkeypatch.setattr(drawing, "_draw", interrupted)
     assert export(room) == 130
     assert not (room / "out" / "manifest.csv").exists()
     with open(room / "out" / ".journal.jsonl", "a") as journal:
@@ -142,7 +142,7 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(room, monkeypatch, capsys
     def full(job, **options):
         raise DiskError("cannot write the picture: No space left on device")
 
-    monkeypatch.setattr(export_heatmaps, "_draw", full)
+    monkeypatch.setattr(drawing, "_draw", full)
     refused(room, capsys, 6, "No space left")
 
 

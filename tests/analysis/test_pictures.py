@@ -184,3 +184,54 @@ def test_hostile_tokens_stay_paths_in_svg(part):
             assert not name.rpartition("}")[2].startswith("on"), name
             if name.endswith("href"):
                 assert value.startswith(("#", "data:image/png;base64,")), value
+
+
+def test_a_difference_has_the_sign_of_the_page_compare(room):
+    from app.data.changes import difference_cells
+    from app.data.view import shown
+
+    store = MapStore.open(room / "maps")
+    rows = store.select(example_id="example-000", direction="t2s")
+    [picture] = differences(store, rows, ("dskd-cma-ga", "dskd-cma"), "png")
+    run, reference = (store.read(row) for row in picture.rows)
+    mesh = plotting.difference_heatmap(run, reference).collections[0].get_array().reshape(run.weights.shape)
+    sides = [shown(amap, None, "token", 0, 999) for amap in (reference, run)]
+    np.testing.assert_allclose(mesh.ravel(), difference_cells(*sides)["difference"].to_numpy(), atol=1e-7)
+    assert np.abs(mesh).max() > 0.01
+
+
+def test_unit_and_window_are_in_file_names_and_in_the_manifest(room, tmp_path, capsys):
+    one = ("--examples", "example-001", "--checkpoint", "dskd-cma", "--direction", "t2s")
+    assert export(room, tmp_path, *one, "--unit", "word", "--window", "0-9,0-8", "--pin", "7.1", "--no-title") == 0
+    assert export(room, tmp_path, *one, "--width", "6cm", "--format", "pdf") == 0
+    assert "1 of them show a part of their map, which is in their names: at 2.36 in" in capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "manifest.csv")
+    name, window = table.loc[0, "file"], table.loc[0, "window"]
+    assert name == f"example-001--dskd-cma--t2s--{window.replace(',', '-')}.pdf" and table.loc[0, "unit"] == "token"
+    assert (tmp_path / "example-001--dskd-cma--t2s--word--s0-9-t0-8.png").is_file()
+    # What the manifest says can be typed, and a window that holds the whole map is no part of a name.
+    assert export(room, tmp_path, *one, "--window", window, "--format", "pdf", "--resume", "--width", "6cm") == 0
+    assert pd.read_csv(tmp_path / "manifest.csv").loc[0, "file"] == name
+
+
+def test_windows_and_pins_that_cannot_be(room, tmp_path, capsys):
+    one = ("--examples", "example-000")
+    for options, words in {
+        ("--window", "0-999,0-3"): "example-000: the window ((0, 1000), (0, 4)) is empty or leaves a map of",
+        ("--pin", "3.999"): "example-000: the pin 3.999 is not among",
+        ("--window", "5-3,0-1"): "wanted student and teacher targets, as 0-19,0-17, got '5-3,0-1'",
+        ("--pin", "3,4"): "wanted student.teacher, as 3.4, got '3,4'",
+        ("--width", "3.3"): "wanted a length of 2in to 50in, as 3.3in, 84mm or 240pt, got '3.3'",
+        ("--width", "1in"): "got '1in'",
+        ("--pin", "1.1", "--long", "tile"): "--pin chooses one part of a map",
+    }.items():
+        assert export(room, tmp_path / "out", *one, *options) == 2
+        assert words in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_lengths():
+    from analysis.heatmaps.options import length
+
+    assert [length(text) for text in ("3.3in", "84mm", "8.4 cm", "240pt")] == pytest.approx(
+        [237.6, 238.11, 238.11, 240], abs=0.01
+    )
