@@ -27,7 +27,18 @@ class Entry:
             importlib.import_module(f"app.page_{self.name}").draw(context)
 
         default = self.name == DEFAULT
-        return st.Page(draw, title=self.title, icon=self.icon, url_path=self.name, default=default, help=self.help)
+        return st.Page(
+            draw, title=self.title, icon=self.icon, url_path=HOME if default else self.name, default=default,
+            help=self.help,
+        )  # fmt: skip
+
+    def by_name(self, context: Context) -> Any:
+        """The page of an address without a name under its own name too, /browse; not in the menu twice."""
+
+        def draw() -> None:
+            importlib.import_module(f"app.page_{self.name}").draw(context)
+
+        return st.Page(draw, title=self.title, icon=self.icon, url_path=self.name, visibility="hidden")
 
 
 ENTRIES = (
@@ -44,12 +55,18 @@ ENTRIES = (
     Entry("try_text", "Try a text", ":material/text_fields:", "Paste a text and see the map of it, on this machine."),
     Entry("export", "Export", ":material/folder_zip:", "The filtered maps as a zip of pictures and tables."),
 )
-DEFAULT = "browse"  # an address without a page, /?example=…, opens this one
+DEFAULT, HOME = "browse", "home"  # an address without a page, /?example=…, opens this one
 
 
 def current(context: Context) -> Any:
     """Draw the menu and return the page that the address names, ready to run."""
-    return st.navigation([entry.page(context) for entry in ENTRIES], position="top")
+    menu = [entry.page(context) for entry in ENTRIES]
+    return st.navigation([*menu, _entry(DEFAULT).by_name(context)], position="top")
+
+
+def name_of(page: Any) -> str:
+    """The name in ``ENTRIES`` of what :func:`current` returned."""
+    return next((entry.name for entry in ENTRIES if entry.title == page.title), DEFAULT)
 
 
 def go(name: str, **query: str) -> NoReturn:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import streamlit as st
 
 from app.data.view import Pin, Window
+from app.draw.letters import label_width, wrapped
 from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 
@@ -31,7 +32,10 @@ KEY = (
 FONT = '"Source Code Pro", "DejaVu Sans Mono", "Noto Sans CJK SC", "Noto Color Emoji", monospace'
 SANS = '"Source Sans", "Source Sans Pro", sans-serif'
 LABEL_LIMIT = 110  # pixels of a token's label; longer ones are cut, the tooltip has them whole
-MARGIN = 88  # pixels beside the cells: the axis title and labels of usual length
+TITLE = 34  # pixels beside the labels: the axis title and the space around
+SMALLEST = 10  # pixels of a cell whose label can be read
+BARE = 8  # pixels beside the cells of a map without labels
+LEGEND = 200  # pixels of the colour legend
 HIGHEST = 720  # pixels that a map may be high before its cells get smaller
 # Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
@@ -61,15 +65,25 @@ class Scale:
     difference: bool = False
 
 
-def chart_size(window: Window, width: int, height: int = HIGHEST) -> tuple[int, int]:
+def margin(amap: AttentionMap, step: int = 14) -> int:
+    """Pixels beside the cells of a map: the axis title and the longest label."""
+    return TITLE + label_width(amap.student.tokens, min(12, step - 1), LABEL_LIMIT)
+
+
+def most_columns(amap: AttentionMap, width: int) -> int:
+    """How many columns with labels that can be read fit into ``width`` pixels."""
+    return max(1, (width - margin(amap, SMALLEST)) // SMALLEST)
+
+
+def chart_size(window: Window, width: int, beside: int, height: int = HIGHEST) -> tuple[int, int]:
     """Pixels a cell, and pixels that the whole chart is wide, when it may be ``width`` wide and
-    its cells ``height`` high.
+    its cells ``height`` high; ``beside`` is its :func:`margin`.
 
     A cell is 10 pixels at least, the smallest whose label can be read (then the chart may be wider), and 28 at most.
     """
     rows, columns = (stop - start for start, stop in (window.rows, window.columns))
-    step = max(10, min(28, (width - MARGIN) // columns, height // rows))
-    return step, MARGIN + max(columns * step, 260)  # the title and the colour legend need 260
+    step = max(SMALLEST, min(28, (width - beside) // columns, height // rows))
+    return step, beside + max(columns * step, LEGEND)
 
 
 def draw_key(key: Sequence[str] = KEY) -> None:
@@ -89,6 +103,8 @@ def heatmap(
     step: int,
     unit: str = "token",
     pin: Pin | None = None,
+    bare: bool = False,
+    width: int = 900,
 ) -> dict[str, Any]:
     """Draw the cells of :func:`app.data.view.map_cells`: student targets downwards, teacher targets to the right.
 
@@ -99,20 +115,26 @@ def heatmap(
         step: pixels a cell.
         unit: what a row is: token, chunk or word.
         pin: the cell whose row and column are framed.
+        bare: without labels and legend, for small maps beside others; the tooltip names the tokens.
+        width: pixels in which the title's lines are broken.
 
     Returns:
         A Vega-Lite specification; a click on a cell is its selection ``PIN``.
     """
-    data, encoding = _data(cells, amap), axes(amap, window, unit, step)
+    data, encoding = _data(cells, amap), _bare(amap, window) if bare else axes(amap, window, unit, step)
     columns, rows = (stop - start for start, stop in (window.columns, window.rows))
-    layers = [_cells(amap.direction, scale, palette), *_outlines(_words(data, "gold link"), step, palette)]
+    layers = [_cells(amap.direction, scale, palette, legend=not bare), *_outlines(_words(data, "gold link"), step, palette)]
     if not scale.difference:
         layers += _marks(_words(data, "heaviest cell"), step, palette)
     return {
         "background": "transparent",
         "datasets": {"cells": data},
         "data": {"name": "cells"},
-        "title": {"text": title, "subtitle": list(subtitle), "anchor": "start", "offset": 12, "limit": 900},
+        "title": {
+            "text": wrapped(title, 14, width),
+            "subtitle": [part for line in subtitle for part in wrapped(line, 12, width)],
+            "anchor": "start", "offset": 12, "limit": width,
+        },
         "width": columns * step,
         "height": rows * step,
         "autosize": {"type": "pad"},  # width and height are those of the cells, labels come on top
@@ -195,11 +217,24 @@ def axes(amap: AttentionMap, window: Window, unit: str, step: int) -> dict[str, 
     return encoding
 
 
-def _cells(direction: str, scale: Scale, palette: Palette) -> dict[str, Any]:
+def _bare(amap: AttentionMap, window: Window) -> dict[str, Any]:
+    """Places without labels."""
+    sides = (("x", "teacher", window.columns), ("y", "student", window.rows))
+    scale = {"paddingInner": 0, "paddingOuter": 0}
+    return {
+        channel: {
+            "field": f"{side} index", "type": "ordinal", "axis": None,
+            "scale": {**scale, "domain": list(range(*part))},
+        }
+        for channel, side, part in sides
+    }  # fmt: skip
+
+
+def _cells(direction: str, scale: Scale, palette: Palette, *, legend: bool = True) -> dict[str, Any]:
     low, colours = (-scale.top, palette.difference) if scale.difference else (0, palette.weights)
     title = f"weight: each {'row' if direction == 't2s' else 'column'} sums to 1"
-    legend = {
-        "title": "difference of weights: this run − the reference" if scale.difference else title,
+    key = {
+        "title": "this run − the reference" if scale.difference else title,
         "gradientLength": 170,
         "gradientThickness": 10,
         "format": "+.3~g" if scale.difference else ".3~g",
@@ -209,9 +244,9 @@ def _cells(direction: str, scale: Scale, palette: Palette) -> dict[str, Any]:
         "field": "difference" if scale.difference else "weight",
         "type": "quantitative",
         "scale": {"domain": domain, "range": list(colours), "clamp": True, "nice": False, "interpolate": "rgb"},
-        "legend": legend,
+        "legend": key if legend else None,
     }
-    mark = {"type": "rect", "stroke": palette.background, "strokeWidth": 0.6, "tooltip": SHOW_DATA, "cursor": "pointer"}
+    mark = {"type": "rect", "stroke": palette.background, "strokeWidth": 0.6 if legend else 0, "tooltip": SHOW_DATA, "cursor": "pointer"}
     return {"name": "cells", "mark": mark, "encoding": {"color": colour}}
 
 
@@ -221,7 +256,7 @@ def _words(data: pa.Table, column: str) -> set[str]:
 
 
 def _outlines(present: set[str], step: int, palette: Palette) -> list[dict[str, Any]]:
-    width = 2 if step >= 14 else 1.2  # a broad line would cover small cells
+    width = 2 if step >= 14 else 1.2 if step >= 8 else 0.8  # a broad line would cover small cells
     look = {"type": "rect", "filled": False, "stroke": palette.gold, "strokeWidth": width, "tooltip": SHOW_DATA}
     return [
         {"mark": {**look, "strokeDash": dash}, "transform": [_filter("gold link", level)]}
@@ -236,7 +271,7 @@ def _filter(column: str, value: str) -> dict[str, Any]:
 
 def _marks(present: set[str], step: int, palette: Palette) -> list[dict[str, Any]]:
     """A shape on the heaviest cell of each line; a line under the cross keeps it visible on any cell."""
-    size = max(28, 0.16 * step * step)
+    size = max(28 if step >= 8 else step * step / 3, 0.16 * step * step)
     layers = []
     for name, shape in SHAPES.items():
         if name not in present:
