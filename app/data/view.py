@@ -6,7 +6,7 @@ No Streamlit in here. The page, the downloads and the tests all read these frame
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -132,12 +132,16 @@ def overview(amap: AttentionMap, most: int = 48) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def strongest(cells: pd.DataFrame, least: float, heaviest: int) -> pd.DataFrame:
-    """The cells of at least the weight ``least`` and at most the rank ``heaviest`` (0: any), and all gold links."""
+def thinned(shown: Shown, least: float, heaviest: int) -> Shown:
+    """The map with the cells of at least the weight ``least`` and at most the rank ``heaviest`` (0: any) alone, and
+    with all gold links."""
+    if not least and not heaviest:
+        return shown
+    cells = shown.cells
     keep = cells["weight"] >= least
     if heaviest:
         keep &= cells["rank"] <= heaviest
-    return cells[keep | cells["gold"].isin(["sure", "possible"])]
+    return replace(shown, cells=cells[keep | cells["gold"].isin(["sure", "possible"])])
 
 
 def _first_reaching(axis: TokenAxis, byte: int) -> int:

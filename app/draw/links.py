@@ -8,6 +8,7 @@ import pandas as pd
 import streamlit as st
 
 NOTES = "notes of the link"
+INSIDE = ("from", "row", "column", "pin")  # parameters that choose inside an example
 
 
 Range = tuple[float, float]
@@ -70,4 +71,4 @@ def put(**values: object) -> None:
 
 def show(example_id: str) -> None:
     """Name another example; what was chosen inside the last one is over."""
-    put(**{"example": example_id, "from": None, "pin": None})
+    put(**{"example": example_id, **dict.fromkeys(INSIDE)})

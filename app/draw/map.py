@@ -123,7 +123,8 @@ def heatmap(
     """
     data, encoding = _data(cells, amap), _bare(amap, window) if bare else axes(amap, window, unit, step)
     columns, rows = (stop - start for start, stop in (window.columns, window.rows))
-    layers = [_cells(amap.direction, scale, palette, legend=not bare), *_outlines(_words(data, "gold link"), step, palette)]
+    layers = [_cells(amap.direction, scale, palette, legend=not bare)]
+    layers += _outlines(_words(data, "gold link"), step, palette)
     if not scale.difference:
         layers += _marks(_words(data, "heaviest cell"), step, palette)
     return {
@@ -131,7 +132,7 @@ def heatmap(
         "datasets": {"cells": data},
         "data": {"name": "cells"},
         "title": {
-            "text": wrapped(title, 14, width),
+            "text": lines if len(lines := wrapped(title, 14, width)) > 1 else title,
             "subtitle": [part for line in subtitle for part in wrapped(line, 12, width)],
             "anchor": "start", "offset": 12, "limit": width,
         },
@@ -172,7 +173,7 @@ def _data(cells: pd.DataFrame, amap: AttentionMap) -> pa.Table:
     """
     names = {**TOOLTIP, **dict.fromkeys(DIFFERENCE)}
     columns = {names[name] or name: _column(cells[name], amap) for name in names if name in cells}
-    if cells["gold"].iloc[0] == "":  # nowhere, or there is gold
+    if (cells["gold"] == "").all():  # nowhere, or there is gold
         del columns[TOOLTIP["gold"]]
     return pa.table(columns)
 
@@ -246,7 +247,8 @@ def _cells(direction: str, scale: Scale, palette: Palette, *, legend: bool = Tru
         "scale": {"domain": domain, "range": list(colours), "clamp": True, "nice": False, "interpolate": "rgb"},
         "legend": key if legend else None,
     }
-    mark = {"type": "rect", "stroke": palette.background, "strokeWidth": 0.6 if legend else 0, "tooltip": SHOW_DATA, "cursor": "pointer"}
+    mark = {"type": "rect", "stroke": palette.background, "tooltip": SHOW_DATA, "cursor": "pointer"}
+    mark["strokeWidth"] = 0.6 if legend else 0
     return {"name": "cells", "mark": mark, "encoding": {"color": colour}}
 
 

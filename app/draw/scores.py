@@ -10,6 +10,7 @@ import streamlit as st
 from app.server.scores import SCORES
 
 SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy", "ceiling_sure")
+METRIC = 162  # pixels of one number with its label, and what it is set beside
 
 
 def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
@@ -18,16 +19,18 @@ def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
     if not known:
         st.caption("No gold for this example: the map is shown without outlines and scores.")
         return
-    for column, field in zip(st.columns(len(known)), known, strict=True):
-        label, meaning = SCORES[field]
-        delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
-        column.metric(
-            label,
-            f"{scores[field]:.2f}",
-            f"{delta:+.2f}" if delta else delta,
-            delta_description=f"{name} {beside[field]:.2f}",
-            help=meaning,
-        )
+    with st.container(horizontal=True, gap="small"):  # which wraps in a narrow window; columns would cut the labels
+        for field in known:
+            label, meaning = SCORES[field]
+            delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
+            st.metric(
+                label,
+                f"{scores[field]:.2f}",
+                f"{delta:+.2f}" if delta else delta,
+                delta_description=f"{name} {beside[field]:.2f}",
+                help=meaning,
+                width=METRIC,
+            )
 
 
 def draw_all(pairs: list[tuple[str, pd.Series, pd.Series]], *, expanded: bool = False) -> None:

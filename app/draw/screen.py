@@ -20,7 +20,8 @@ TOLERANCE = 16  # pixels by which the page may be off before it is drawn anew
 COOKIE = "probe_window"
 WIDTHS = "widths of pages"  # what the browser measured, by page
 PAGE = "page on screen"
-SCREEN, LIST = "screen", "list place"
+SCREEN, EAR, LIST = "screen", "page width", "list place"
+WITHOUT_SIDEBAR = ("overview", "key_query", "try_text")
 
 BUTTON = """<button type="button" title="Copy the link to this view" aria-label="Copy the link to this view">
 <svg viewBox="0 0 24 24" width="17" height="17" fill="none" stroke="currentColor" stroke-width="2"
@@ -118,25 +119,18 @@ def draw_screen(page: str) -> None:
     st.session_state[PAGE] = page
 
     def measured() -> None:
-        value = st.session_state[SCREEN].get("width")
+        value = st.session_state[EAR].get("width")
         if isinstance(value, int | float) and LEAST <= value <= MOST:
             st.session_state[WIDTHS] = {**st.session_state.get(WIDTHS, {}), page: int(value)}
 
     with st.container(key=SCREEN):
-        _screen()(data={"assumed": width()}, key=SCREEN, on_width_change=measured)
+        _screen()(data={"assumed": width()}, key=EAR, on_width_change=measured)
 
 
-def width(*, aside: bool = True) -> int:
-    """Pixels that the page's content is wide: as measured, else as a window of the visitor's usual width has it.
-
-    Args:
-        aside: whether the page has a side panel, while nothing is measured.
-    """
-    known = st.session_state.get(WIDTHS, {}).get(st.session_state.get(PAGE))
-    return known or expected(_window(), aside=aside and st.session_state.get(PAGE) not in WITHOUT_SIDEBAR)
-
-
-WITHOUT_SIDEBAR = ("overview", "key_query", "try_text")
+def width() -> int:
+    """Pixels that the page's content is wide: as measured, else as a window of the visitor's usual width has it."""
+    page = st.session_state.get(PAGE)
+    return st.session_state.get(WIDTHS, {}).get(page) or expected(_window(), aside=page not in WITHOUT_SIDEBAR)
 
 
 def expected(window: int, *, aside: bool) -> int:

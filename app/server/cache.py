@@ -17,7 +17,7 @@ import streamlit as st
 from app.data import view
 from app.data.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
 from app.data.source import Source, digest_of
-from app.data.view import Shown
+from app.data.view import Shown, Window
 from app.server import reports
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
@@ -144,12 +144,17 @@ def read(source: Source, row: int) -> AttentionMap:
     return amap
 
 
-def shown(source: Source, row: int, unit: str, start: int, size: int) -> Shown:
+def in_unit(source: Source, row: int, unit: str) -> tuple[AttentionMap, Gold | None]:
+    """A map of the store with its gold if that fits, by token, chunk or word."""
+    amap = read(source, row)
+    return view.in_unit(amap, gold_or_none(source, amap), unit)
+
+
+def shown(source: Source, row: int, unit: str, window: Window) -> Shown:
     """A map of the store as it is on screen, with its gold if that fits; see :func:`app.data.view.shown`."""
-    key = (source.digest, row, unit, start, size)
+    key = (source.digest, row, unit, window)
     if (found := _SHOWN.get(key)) is None:
-        amap = read(source, row)
-        found = _SHOWN[key] = view.shown(amap, gold_or_none(source, amap), unit, start, size)
+        found = _SHOWN[key] = view.framed(*in_unit(source, row, unit), unit, window)
     return found
 
 

@@ -15,7 +15,7 @@ from app.data import behind, changes, downloads, listing, view
 from app.data.behind import Number
 from app.data.downloads import Picture
 from app.data.listing import Filters
-from app.data.view import Pin, Shown
+from app.data.view import Pin, Place, Shown
 from app.draw import text as draw_text
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, MapStore
@@ -91,6 +91,43 @@ def test_every_target_can_be_reached_by_some_window():
         seen[0] |= set(range(*window.rows))
         seen[1] |= set(range(*window.columns))
     assert seen == [set(range(len(student))), set(range(len(teacher)))]
+
+
+def test_a_window_may_be_narrower_than_high_and_its_sides_may_be_moved_apart():
+    text = "abcdefghij" * 10
+    student, teacher = app_maps.axis(text, list(text)), app_maps.axis(text, app_maps.cut(text, 4))  # 101 and 26
+    assert view.window_of(student, teacher, Place(40), 20, 10) == view.Window((40, 60), (10, 20))
+    assert view.window_of(student, teacher, Place(row=40), 20, 10) == view.Window((40, 60), (10, 20))
+    assert view.window_of(student, teacher, Place(column=10), 20, 10) == view.Window((40, 60), (10, 20))
+    assert view.window_of(student, teacher, Place(row=0, column=16), 20, 10) == view.Window((0, 20), (16, 26))
+    assert view.window_of(student, teacher, Place(row=999, column=999), 20, 10) == view.Window((81, 101), (16, 26))
+
+
+def test_the_picture_of_a_whole_map_has_the_heaviest_weight_of_each_block():
+    weights = np.zeros((100, 60))
+    weights[:, 0] = 0.25
+    weights[77, 41] = 0.75
+    text = "ab" * 100
+    axes = [app_maps.axis(text, list(text))] * 2
+    cut = [type(axes[0])(*(field[:size] for field in vars(axes[0]).values())) for size in weights.shape]
+    found = view.overview(AttentionMap("id", "", "c", "m", "t2s", "frozen", text, *cut, weights.astype("f4")), most=10)
+    assert len(found) == 100 and found["weight"].max() == 0.75
+    (block,) = found[found["weight"] == 0.75].itertuples()
+    assert block.row <= 77 < block.row_end and block.column <= 41 < block.column_end
+    assert (found[found["column"] == 0]["weight"] == 0.25).all()
+
+
+def test_thinning_leaves_out_light_and_low_cells_but_no_gold():
+    amap, gold = planted([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]), gold_of({(1, 0)}, set())
+    shown = view.shown(amap, gold, "token", 0, 80)
+
+    def left(least: float, heaviest: int) -> list[tuple[int, int]]:
+        cells = view.thinned(shown, least, heaviest).cells
+        return list(zip(cells["student_index"], cells["teacher_index"], strict=True))
+
+    assert len(left(0, 0)) == 6
+    assert left(0.3, 0) == [(0, 0), (0, 1), (1, 0), (1, 2)]
+    assert left(0, 1) == [(0, 0), (1, 0), (1, 2)]
 
 
 def test_the_example_list_sorts_and_searches(store):
