@@ -125,7 +125,7 @@ def draw_body(
         step, width = draw_map.chart_size(shown.window, page, margin)
     subtitle = [_subtitle(scores, amap.normalisation), *draw_example.outside(shown)]
     room = page - width - GAP if aside else page
-    with st.container(horizontal=aside, gap="medium", wrap=False):
+    with st.container(horizontal=aside, gap="medium", wrap=not aside):
         with st.container(width=width if aside else "stretch"):
             draw_example.draw_chart(
                 shown, colours, title=_title(shown, run), subtitle=subtitle, top=top, step=step, key="map", pin=pin,
