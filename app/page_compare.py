@@ -242,18 +242,20 @@ def draw_maps(compared: list[Compared], scale: str, top: float, pin: Pin | None,
     differences = _differences(compared)
     span = _span(differences, scale)
     for row in range(0, len(compared), grid.abreast):
-        with st.container(horizontal=True, gap="small"):
+        with st.container(horizontal=True, gap="small", wrap=False):
             for number, one in list(enumerate(compared))[row : row + grid.abreast]:
-                _draw_map(one, top, pin, grid, "reference" if number == 0 else "")
+                with st.container(width=grid.width):
+                    _draw_map(one, top, pin, grid, "reference" if number == 0 else "")
     if len(compared) > 2:
         for row in range(0, len(differences), grid.abreast):
-            with st.container(horizontal=True, gap="small"):
+            with st.container(horizontal=True, gap="small", wrap=False):
                 for one in differences[row : row + grid.abreast]:
-                    _draw_difference(one, compared[0], span, pin, grid)
+                    with st.container(width=grid.width):
+                        _draw_difference(one, compared[0], span, pin, grid)
         runs = {one.shown.amap.checkpoint: one for one in compared[1:]}
         picked = st.selectbox("Where it comes from, in", list(runs), key="changes of", width=300)
         return draw_changes(compared[0], runs[draw_list.one_of(picked, list(runs))])
-    beside = screen.width() - grid.width - GAP
+    beside = screen.width() - grid.width - 2 * GAP
     with st.container(horizontal=True, gap="medium", wrap=beside < TABLE):
         with st.container(width=grid.width):
             _draw_difference(differences[0], compared[0], span, pin, grid)

@@ -13,7 +13,7 @@ from app.server.context import Context
 
 @dataclass(frozen=True)
 class Entry:
-    """A page of the menu: its module and address, its title, its icon, and what one finds there."""
+    """A page: its module and address, its title, the icon of links to it, and what one finds there."""
 
     name: str
     title: str
@@ -28,8 +28,7 @@ class Entry:
 
         default = self.name == DEFAULT
         return st.Page(
-            draw, title=self.title, icon=self.icon, url_path=HOME if default else self.name, default=default,
-            help=self.help,
+            draw, title=self.title, url_path=HOME if default else self.name, default=default, help=self.help
         )  # fmt: skip
 
     def by_name(self, context: Context) -> Any:
@@ -38,7 +37,7 @@ class Entry:
         def draw() -> None:
             importlib.import_module(f"app.page_{self.name}").draw(context)
 
-        return st.Page(draw, title=self.title, icon=self.icon, url_path=self.name, visibility="hidden")
+        return st.Page(draw, title=self.title, url_path=self.name, visibility="hidden")
 
 
 ENTRIES = (
@@ -49,7 +48,8 @@ ENTRIES = (
     Entry(
         "compare", "Compare", ":material/compare:", "Runs side by side on one example, and what changed between them."
     ),
-    Entry("key_query", "Key-query space", ":material/bubble_chart:", "Queries and keys as clouds, before and after."),
+    Entry("tokens", "Tokens", ":material/data_object:", "Every position of a run: search tokens, filter by cause."),
+    Entry("key_query", "Key-query", ":material/bubble_chart:", "Queries and keys as clouds, before and after."),
     Entry("training", "Training", ":material/show_chart:", "Probe curves, and one example's maps over the steps."),
     Entry("annotate", "Annotate", ":material/edit:", "Say which tokens belong together; saved as you click."),
     Entry("try_text", "Try a text", ":material/text_fields:", "Paste a text and see the map of it, on this machine."),

@@ -5,6 +5,7 @@ No Streamlit in here. The page, the downloads and the tests all read these frame
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,7 @@ from probe.scoring.aggregation import NO_ID, UNITS, grouped, grouped_gold, parti
 from probe.scoring.measures import TIE
 from probe.scoring.metrics import gold_cells
 
+BREAK, NO_BREAK = "\u200b", "\u2060"  # where a line may end, and where it may not
 SIZES = (20, 40, 80)  # targets a side drawn at once; with more than 80, cells are below 10 px and labels unreadable
 STATUS = ("", "none", "possible", "sure")  # of a cell in gold; the first where there is no gold
 OUTCOMES = ("", "no gold", "miss", "possible", "sure")  # of a heaviest cell; the first for all others
@@ -259,5 +261,10 @@ def outcome_counts(cells: pd.DataFrame) -> dict[str, int]:
 
 
 def joined(tokens: Sequence[str]) -> str:
-    """Tokens in one line with a bar between them, to see where a tokenizer cuts."""
-    return "│".join(tokens)
+    """Tokens in one line with a bar between them, to see where a tokenizer cuts; lines break behind bars alone."""
+    return f"│{BREAK}".join(NO_BREAK.join(token) if any(map(_is_wide, token)) else token for token in tokens)
+
+
+def _is_wide(letter: str) -> bool:
+    """Whether a line may break beside a letter without any space: Chinese, Japanese and Korean ones."""
+    return unicodedata.east_asian_width(letter) in "WF" and unicodedata.category(letter) == "Lo"

@@ -6,23 +6,24 @@ import pandas as pd
 import streamlit as st
 
 from app.data.listing import SORTS, Filters, Listing, Run
-from app.draw import links
+from app.draw import links, screen
 from app.server.scores import ScoreBoard
 
 ALL = "all"
 DIRECTIONS = ("t2s", "s2t")
 COLUMNS = {
-    "example_id": st.column_config.TextColumn("example", width=145),
-    "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
+    "example_id": st.column_config.TextColumn("example", width=118),
+    "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=52, help="over sure links"),
     "difference": st.column_config.NumberColumn(
-        "change", format="%+.2f", width=62, help="top-1 of the run minus that of the one it is set against"
+        "change", format="%+.2f", width=60, help="top-1 of the run minus that of the one it is set against"
     ),
     "distance": st.column_config.NumberColumn(
-        "apart", format="%.2f", width=52, help="mean share of a line's weight that lies elsewhere in the other map"
+        "apart", format="%.2f", width=48, help="mean share of a line's weight that lies elsewhere in the other map"
     ),
     "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
 }
-NARROW = {"example_id": st.column_config.TextColumn("example", width=95)}  # so that four columns fit
+LIST_HEIGHT, ROW_HEIGHT = 405, 30  # pixels
+NARROW = {"example_id": st.column_config.TextColumn("example", width=80)}  # so that four columns fit
 
 
 def allowed_links(maps: pd.DataFrame) -> dict[str, list[str]]:
@@ -159,8 +160,8 @@ def draw_list(listing: Listing, current: str | None, key: str) -> None:
     st.dataframe(
         listing.table,
         hide_index=True,
-        height=345,
-        row_height=30,
+        height=LIST_HEIGHT,
+        row_height=ROW_HEIGHT,
         key=key,
         on_select=pick,
         selection_mode="single-row",
@@ -168,6 +169,8 @@ def draw_list(listing: Listing, current: str | None, key: str) -> None:
         column_config=COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS,
         alt="Examples of this run with their top-1 accuracy",
     )
+    if current in listing.places:
+        screen.draw_scroll(listing.places[current], key, ROW_HEIGHT)
 
 
 @st.fragment(run_every="1.5s")

@@ -35,7 +35,7 @@ LABEL_LIMIT = 110  # pixels of a token's label; longer ones are cut, the tooltip
 TITLE = 34  # pixels beside the labels: the axis title and the space around
 SMALLEST = 10  # pixels of a cell whose label can be read
 BARE = 8  # pixels beside the cells of a map without labels
-LEGEND = 200  # pixels of the colour legend
+LEGEND = 150  # pixels of the colour legend's title
 HIGHEST = 720  # pixels that a map may be high before its cells get smaller
 # Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
@@ -123,7 +123,7 @@ def heatmap(
     """
     data, encoding = _data(cells, amap), _bare(amap, window) if bare else axes(amap, window, unit, step)
     columns, rows = (stop - start for start, stop in (window.columns, window.rows))
-    layers = [_cells(amap.direction, scale, palette, legend=not bare)]
+    layers = [_cells(amap.direction, scale, palette, 0 if bare else columns * step)]
     layers += _outlines(_words(data, "gold link"), step, palette)
     if not scale.difference:
         layers += _marks(_words(data, "heaviest cell"), step, palette)
@@ -231,12 +231,13 @@ def _bare(amap: AttentionMap, window: Window) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _cells(direction: str, scale: Scale, palette: Palette, *, legend: bool = True) -> dict[str, Any]:
+def _cells(direction: str, scale: Scale, palette: Palette, room: int) -> dict[str, Any]:
+    """The cells, and a colour legend of at most ``room`` pixels; none for 0."""
     low, colours = (-scale.top, palette.difference) if scale.difference else (0, palette.weights)
     title = f"weight: each {'row' if direction == 't2s' else 'column'} sums to 1"
     key = {
-        "title": "this run − the reference" if scale.difference else title,
-        "gradientLength": 170,
+        "title": ("this run − the reference" if scale.difference else title) if room >= 150 else None,
+        "gradientLength": min(170, room),
         "gradientThickness": 10,
         "format": "+.3~g" if scale.difference else ".3~g",
     }
@@ -245,10 +246,10 @@ def _cells(direction: str, scale: Scale, palette: Palette, *, legend: bool = Tru
         "field": "difference" if scale.difference else "weight",
         "type": "quantitative",
         "scale": {"domain": domain, "range": list(colours), "clamp": True, "nice": False, "interpolate": "rgb"},
-        "legend": key if legend else None,
+        "legend": key if room else None,
     }
     mark = {"type": "rect", "stroke": palette.background, "tooltip": SHOW_DATA, "cursor": "pointer"}
-    mark["strokeWidth"] = 0.6 if legend else 0
+    mark["strokeWidth"] = 0.6 if room else 0
     return {"name": "cells", "mark": mark, "encoding": {"color": colour}}
 
 

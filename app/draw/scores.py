@@ -7,10 +7,12 @@ import math
 import pandas as pd
 import streamlit as st
 
+from app.draw import screen
 from app.server.scores import SCORES
 
 SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy", "ceiling_sure")
-METRIC = 162  # pixels of one number with its label, and what it is set beside
+METRIC, GAP = 128, 16  # pixels of one number with its label and what it is set beside, and between two of them
+SHORT = {"ceiling_sure": "ceiling"}
 
 
 def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
@@ -19,9 +21,11 @@ def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
     if not known:
         st.caption("No gold for this example: the map is shown without outlines and scores.")
         return
+    abreast = len(known) if (screen.width() + GAP) // len(known) - GAP >= METRIC else 3
+    width = (screen.width() + GAP) // abreast - GAP
     with st.container(horizontal=True, gap="small"):  # which wraps in a narrow window; columns would cut the labels
         for field in known:
-            label, meaning = SCORES[field]
+            label, meaning = SHORT.get(field, SCORES[field][0]), SCORES[field][1]
             delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
             st.metric(
                 label,
@@ -29,7 +33,7 @@ def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
                 f"{delta:+.2f}" if delta else delta,
                 delta_description=f"{name} {beside[field]:.2f}",
                 help=meaning,
-                width=METRIC,
+                width=width,
             )
 
 

@@ -19,6 +19,7 @@ from app.data.listing import Filters, Listing, Run, catalog, listing, map_distan
 from app.data.source import Source, digest_of
 from app.data.view import Shown, Window
 from app.server import reports
+from app.server.positions import PositionTable
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
 from probe.gold import reading as gold
@@ -81,6 +82,19 @@ def _scored_examples(source: Source, checkpoint: str, direction: str, normalisat
     wanted = {"checkpoint": checkpoint, "direction": direction, "normalisation": normalisation}
     rows = maps[np.logical_and.reduce([maps[name] == value for name, value in wanted.items()])]
     return rows.assign(**dict(zip(SCORES, board(source).values[rows["row"]].T, strict=True)))
+
+
+def positions(source: Source, run: Run) -> PositionTable:
+    """Every position of a run as a table, one for all visitors; the first call begins to read the maps."""
+    return _positions(source, source.digest, run)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _positions(_source: Source, digest: str, run: Run) -> PositionTable:
+    maps = all_maps(_source)
+    wanted = {"checkpoint": run.checkpoint, "direction": run.direction, "normalisation": run.normalisation}
+    rows = maps.loc[np.logical_and.reduce([maps[name] == value for name, value in wanted.items()]), "row"]
+    return PositionTable(_source, run, rows.tolist())
 
 
 def means(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.Series:
