@@ -198,9 +198,9 @@ def _clicked(key: str, table: pd.DataFrame) -> tuple[int, str] | None:
 def draw_breakdowns(runs: pd.DataFrame, report: Report, direction: str) -> None:
     """Accuracy by kind of position, as a chart and a table; a click on a number puts it into the link."""
     st.markdown("##### Where it is right, and where not")
-    with st.container(horizontal=True, gap="medium"):
-        by = BY[_choice("By", list(BY), "by")]
-        of = OF[_choice("Score", list(OF), "of")]
+    by = st.pills("By", list(BY), default=next(iter(BY)), key="by", bind="query-params", width="stretch")
+    by = BY[draw_list.one_of(by, list(BY))]
+    of = OF[_choice("Score", list(OF), "of")]
     frame = report.breakdowns
     groups = frame[(frame["breakdown"] == by) & (frame["direction"] == direction) & frame[of].notna()]
     names = best(runs, of, MOST_SHAPES)
@@ -258,7 +258,7 @@ def draw_differences(report: Report, direction: str, base: str) -> None:
         return draw_many_differences(rows, direction, base)
     for row in rows.itertuples():
         interval = f"{row.difference:+.2f} [{row.low:+.2f}, {row.high:+.2f}]"
-        with st.container(gap=None):
+        with st.container(gap="xsmall"):
             st.text(f"{row.run} against {base}: {interval}, p = {row.p:.2g}")
             query = {"reference": base, "runs": row.run, "direction": direction}
             pages.draw_link("compare", "Examples on which they differ most", **query)

@@ -106,9 +106,8 @@ def _tip(name: str) -> str | None:
 
 def draw_table(found: pd.DataFrame, total: int, run: Run, *, scored: bool) -> None:
     """What was found: how much of it is wrong, and why; and the rows, one of which may be picked."""
-    numbers = counts(found)
-    parts = [f"{number:,} {name}" for name, number in numbers.items()]
-    st.text(" · ".join([f"{len(found):,} of {total:,} positions in {found['example_id'].nunique():,} examples", *parts]))
+    where = f"{len(found):,} of {total:,} positions in {found['example_id'].nunique():,} examples"
+    st.text(" · ".join([where, *(f"{number:,} {name}" for name, number in counts(found).items())]))
     if found.empty:
         return draw_states.draw_no_match("these filters")
     if len(found) > MOST:

@@ -1,4 +1,4 @@
-"""Every position of a run as a row: its token, what it looks at, what was wanted, right or wrong and why; plain data."""
+"""Every position of a run as a row: its token, what it looks at, what was wanted, right or wrong, and why."""
 
 from __future__ import annotations
 
@@ -57,7 +57,8 @@ def positions(amap: AttentionMap, gold: Gold | None) -> list[tuple[object, ...]]
     """
     rows, columns = row_axis(amap), column_axis(amap)
     weights = by_rows(amap, amap.weights)
-    best, results, causes, wanted = weights.argmax(axis=1).tolist(), [""] * len(rows), [""] * len(rows), [""] * len(rows)
+    best = weights.argmax(axis=1).tolist()
+    results, causes, wanted = ([""] * len(rows) for _ in range(3))
     if gold is not None:
         possible = by_rows(amap, gold_cells(amap, gold)[1])
         credit = (heaviest_shares(weights) * possible).sum(axis=1)

@@ -13,10 +13,9 @@ import pytest
 
 from app.data.annotations import Annotations
 from probe.gold.reading import read_gold, write_gold
-from tests.app.test_key_query import make_clouds
-from tests.app.test_training import make_run
 from tests.support import app_maps, browser, tiny
 from tests.support.app_contrast import faint
+from tests.support.app_folders import make_clouds, make_run
 
 WHY_NOT = browser.missing()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"browser tests cannot run: {WHY_NOT}")

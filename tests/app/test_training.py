@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -16,21 +14,8 @@ from app.data.training_runs import TrainingRun, find_runs, read_curve, step_of
 from app.draw import curves as draw_curves
 from app.draw import palette
 from probe.errors import DataError
-from tests.support import app_maps
+from tests.support.app_folders import make_run
 from tests.support.app_pages import charts, open_page, shown
-
-STEPS = (0, 250, 500)
-Text = tuple[str, str, str]  # id, category, text
-
-
-def make_run(folder: Path, *, maps: bool = True, top: float = 0.6, texts: Sequence[Text] | None = None) -> Path:
-    folder.mkdir(parents=True)
-    frame = pd.DataFrame({"step": STEPS, "top1_sure": [0.05, 0.4, top], "energy_distance": [19.0, 15.0, 13.0]})
-    frame.to_csv(folder / training_runs.CURVE, index=False)
-    if maps:
-        names = [f"step-{step:06d}" for step in STEPS]
-        app_maps.make_store(folder / training_runs.MAPS, texts or app_maps.example_texts(3), checkpoints=names)
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -23,13 +23,12 @@ from streamlit.testing.v1 import AppTest
 from app.data.annotations import NAME as ANNOTATOR
 from app.data.annotations import Annotations, Saved
 from probe.gold.reading import write_gold
-from tests.app.test_key_query import make_clouds
-from tests.app.test_training import make_run
 from tests.app_payloads import in_browser as app_payloads_browser
 from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.on_pages import check_sent, strings
 from tests.app_payloads.tokens import LINKS, TOKENS
 from tests.support import app_maps, browser, tiny
+from tests.support.app_folders import make_clouds, make_run
 from tests.support.app_pages import ROOT, marked, open_page, shown
 
 LOOK = ("unit", "scale", "size", "from", "pin")

@@ -12,13 +12,13 @@ import pytest
 
 from app.data.annotations import Annotations, Saved
 from probe.gold.reading import gold_record, read_gold
-from tests.app.test_training import make_run
 from tests.app_payloads import in_browser as app_payloads_browser
 from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.__main__ import check_links, make_house
 from tests.app_payloads.rooms import make_room
 from tests.app_payloads.tokens import HALVES, KINDS, LINKS, TOKENS
 from tests.support import browser, tiny
+from tests.support.app_folders import make_run
 from tests.support.app_pages import make_files, open_page, shown
 
 MIXED = tuple(
