@@ -12,7 +12,7 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts app/ on the path, not the 
 import streamlit as st  # noqa: E402
 
 from app import pages  # noqa: E402
-from app.draw import screen  # noqa: E402
+from app.draw import links, screen  # noqa: E402
 from app.draw import states as draw_states  # noqa: E402
 from app.server.arguments import arguments  # noqa: E402
 from app.server.context import open_context  # noqa: E402
@@ -35,6 +35,7 @@ def main() -> None:
         return draw_states.draw_problem(error, "The page was started with arguments that it does not know.")
     page = pages.current(context)
     screen.draw_screen(pages.name_of(page))
+    draw_states.draw_notes(links.unknown())
     page.run()
 
 

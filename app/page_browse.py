@@ -12,7 +12,7 @@ from app.data.listing import Filters, Listing, Run
 from app.data.source import Source
 from app.data.view import SIZES, Pin, Shown
 from app.draw import example as draw_example
-from app.draw import links, palette, screen
+from app.draw import links, palette, rule, screen
 from app.draw import list as draw_list
 from app.draw import map as draw_map
 from app.draw import pin as draw_pin
@@ -56,7 +56,8 @@ def draw_browse(source: Source, context: Context) -> None:
     listing = cache.run_listing(source, run, filters)
     if not listing.known:
         return draw_states.draw_no_run(run.checkpoint, run.direction)
-    current, note = draw_list.current_example(listing)
+    opening = cache.typical(source, run) if filters == Filters() else None
+    current, note = draw_list.current_example(listing, opening)
     with st.sidebar:
         if not board.complete:
             draw_list.draw_progress(board)
@@ -144,5 +145,5 @@ def _title(shown: Shown, run: Run) -> str:
 def _subtitle(scores: dict[str, float], normalisation: str) -> str:
     line = f"{normalisation} normalisation"
     if scores["top1_possible"] == scores["top1_possible"]:
-        return f"top-1 {scores['top1_sure']:.2f} sure, {scores['top1_possible']:.2f} possible · {line}"
+        return f"{rule.said('top-1')} {scores['top1_sure']:.2f} sure, {scores['top1_possible']:.2f} possible · {line}"
     return line

@@ -16,7 +16,7 @@ from app.data.listing import PAIR_SORTS, Listing, Run
 from app.data.source import Source
 from app.data.view import Pin, Shown
 from app.draw import example as draw_example
-from app.draw import links, palette, screen
+from app.draw import links, palette, rule, screen
 from app.draw import list as draw_list
 from app.draw import map as draw_map
 from app.draw import scores as draw_scores
@@ -201,7 +201,7 @@ def draw_ranking(source: Source, run: Run, compared: list[Compared]) -> None:
         return
     frame = frame.sort_values("top-1, sure", ascending=False, kind="stable")
     config = {
-        name: st.column_config.NumberColumn(name, format="%+.2f" if name.startswith("from") else "%.2f")
+        name: st.column_config.NumberColumn(rule.said(name), format="%+.2f" if name.startswith("from") else "%.2f")
         for name in frame.columns[1:]
     }
     first = frame.iloc[0]
@@ -265,7 +265,7 @@ def draw_maps(compared: list[Compared], scale: str, top: float, pin: Pin | None,
 
 def _draw_map(one: Compared, top: float, pin: Pin | None, grid: Grid, note: str) -> None:
     score = one.scores["top1_sure"]
-    lines = [" · ".join(filter(None, [note, "" if pd.isna(score) else f"top-1 {score:.2f} sure"]))]
+    lines = [" · ".join(filter(None, [note, "" if pd.isna(score) else f"{rule.said('top-1')} {score:.2f} sure"]))]
     subtitle = [*filter(None, lines), *([] if grid.bare else draw_example.outside(one.shown))]
     draw_example.draw_chart(
         one.shown, palette.current(), title=_title(one.shown), subtitle=subtitle, top=top, step=grid.step,

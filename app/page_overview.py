@@ -11,7 +11,7 @@ from app import pages
 from app.data.behind import Number
 from app.data.runs import MOST_DRAWN, against, best, grouped
 from app.data.source import Source
-from app.draw import links, palette, screen
+from app.draw import links, palette, rule, screen
 from app.draw import list as draw_list
 from app.draw import states as draw_states
 from app.draw.list import Run
@@ -85,7 +85,7 @@ def draw_meanwhile(source: Source, board: ScoreBoard) -> None:
     table = pd.DataFrame(
         {"run": list(means), **{SCORES[one][0]: [row[one] for row in means.values()] for one in MEANWHILE}}
     ).sort_values(SCORES[MEANWHILE[0]][0], ascending=False, kind="stable")
-    config = {name: st.column_config.NumberColumn(name, format="%.2f") for name in table.columns[1:]}
+    config = {name: st.column_config.NumberColumn(rule.said(name), format="%.2f") for name in table.columns[1:]}
     st.dataframe(table, hide_index=True, column_config=config, alt="Means of the runs, of the examples scored by now")
     st.caption(f"{direction}, means of examples; intervals and baselines follow. **Browse** shows every map.")
 
@@ -129,7 +129,7 @@ def draw_runs(runs: pd.DataFrame, report: Report, direction: str, base: str) -> 
     spec = runs_chart(runs, "top1_sure", palette.current(), chart_room)
     left, right = st.columns([3, 2]) if beside else (st.container(), st.container())
     with left:
-        st.markdown("##### Top-1 over sure links")
+        st.markdown(f"##### {rule.said('Top-1 over sure links')}")
         st.vega_lite_chart(spec, theme=None, width="content", key="runs-chart", alt=_runs_finding(runs))
         draw_seeds_note(runs)
     with right:
@@ -148,10 +148,13 @@ def draw_runs(runs: pd.DataFrame, report: Report, direction: str, base: str) -> 
         if place is not None and place[1] in fields:
             put_number(Number(str(table["run"].iloc[place[0]]), direction, fields[place[1]]))
 
-    config = {name: st.column_config.TextColumn(name, help=tip) for name, tip in COLUMNS.values()}
+    config = {name: st.column_config.TextColumn(rule.said(name), help=tip) for name, tip in COLUMNS.values()}
     if not with_intervals:
-        config = {name: st.column_config.TextColumn(name.replace(", ", " "), help=tip, width=(room - 165) // 6)
-                  for name, tip in COLUMNS.values()}  # fmt: skip
+        narrow = (room - 165) // len(COLUMNS)
+        config = {
+            name: st.column_config.TextColumn(rule.said(name.replace(", ", " ")), help=tip, width=narrow)
+            for name, tip in COLUMNS.values()
+        }
         config["run"] = st.column_config.TextColumn("run", width=150)
     st.dataframe(
         table, hide_index=True, key=key, on_select=click, selection_mode="single-cell", column_config=config,
@@ -197,7 +200,7 @@ def _clicked(key: str, table: pd.DataFrame) -> tuple[int, str] | None:
 
 def draw_breakdowns(runs: pd.DataFrame, report: Report, direction: str) -> None:
     """Accuracy by kind of position, as a chart and a table; a click on a number puts it into the link."""
-    st.markdown("##### Where it is right, and where not")
+    st.markdown(f"##### {rule.said('Where it is right, and where not')}")
     by = st.pills("By", list(BY), default=next(iter(BY)), key="by", bind="query-params", width="stretch")
     by = BY[draw_list.one_of(by, list(BY))]
     of = OF[_choice("Score", list(OF), "of")]
@@ -253,7 +256,7 @@ def draw_differences(report: Report, direction: str, base: str) -> None:
     rows = against(report.comparisons, "top1_sure", direction, base)
     if rows.empty:
         return
-    st.markdown("##### Differences from the reference")
+    st.markdown(f"##### {rule.said('Differences from the reference')}")
     if len(rows) > FEW:
         return draw_many_differences(rows, direction, base)
     for row in rows.itertuples():

@@ -9,7 +9,7 @@ from app import pages
 from app.data.listing import Run
 from app.data.source import Source
 from app.data.tokens import MATCHES, RESULTS, Query, chosen, counts
-from app.draw import links
+from app.draw import links, rule
 from app.draw import list as draw_list
 from app.draw import states as draw_states
 from app.draw.choice import several
@@ -115,9 +115,10 @@ def draw_table(found: pd.DataFrame, total: int, run: Run, *, scored: bool) -> No
     rows = found.head(MOST)
     hidden = ["pin"] if scored else ["pin", "wanted", "result", "cause"]
     order = ["token", "looks at", "wanted", "result", "cause", "weight", "class", "relation", "example_id", "position"]
+    words = {name: st.column_config.TextColumn(rule.said(name)) for name in ("wanted", "result", "cause")}
     shown = st.dataframe(
         rows.drop(columns=[*hidden, "category"]), hide_index=True, height=560, key=f"positions {run}",
-        on_select="rerun", selection_mode="single-row", column_config=CONFIG,
+        on_select="rerun", selection_mode="single-row", column_config={**CONFIG, **words},
         column_order=[name for name in order if name not in hidden],
         alt=f"{len(found)} positions, the wrong ones first",
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 import streamlit as st
 
+from app.draw import rule
 from app.server.context import Context
 
 
@@ -24,7 +25,7 @@ class Entry:
         """The page for the menu, or (without a context) to link to; its module is loaded when it is first drawn."""
 
         def draw() -> None:
-            importlib.import_module(f"app.page_{self.name}").draw(context)
+            self._draw(context)
 
         default = self.name == DEFAULT
         return st.Page(
@@ -35,9 +36,13 @@ class Entry:
         """The page of an address without a name under its own name too, /browse; not in the menu twice."""
 
         def draw() -> None:
-            importlib.import_module(f"app.page_{self.name}").draw(context)
+            self._draw(context)
 
         return st.Page(draw, title=self.title, url_path=self.name, visibility="hidden")
+
+    def _draw(self, context: Context | None) -> None:
+        assert context is not None, "a page without a context is only linked to"
+        importlib.import_module(f"app.page_{self.name}").draw(rule.draw_switch(context, self.name))
 
 
 ENTRIES = (

@@ -18,6 +18,7 @@ from probe.scoring.aggregation import NO_ID, UNITS, grouped, grouped_gold, parti
 from probe.scoring.measures import TIE
 from probe.scoring.metrics import gold_cells
 
+PIECE, LONGEST_CHARACTER = "‹", 8  # how a byte begins as it is shown; letters of the longest emoji that is put behind
 BREAK, NO_BREAK = "\u200b", "\u2060"  # where a line may end, and where it may not
 SIZES = (20, 40, 80)  # targets a side drawn at once; with more than 80, cells are below 10 px and labels unreadable
 STATUS = ("", "none", "possible", "sure")  # of a cell in gold; the first where there is no gold
@@ -225,6 +226,20 @@ def _pieces(axis: TokenAxis) -> list[str]:
 
 def _bytes(axis: TokenAxis) -> list[str]:
     return [f"{start} to {end}" for start, end in axis.spans]
+
+
+def labels(text: str, axis: TokenAxis) -> list[str]:
+    """The tokens as they are shown, a byte piece with the character of which it is a part: ‹F0› 🙂."""
+    if not any(PIECE in token for token in axis.tokens):
+        return list(axis.tokens)
+    data = text.encode("utf-8", "surrogatepass")
+    spans = (None, *axis.spans, None)
+    made = []
+    for place, (token, span) in enumerate(zip(axis.tokens, axis.spans, strict=True), 1):
+        shared = span[0] < span[1] and span in (spans[place - 1], spans[place + 1])
+        whole = data[slice(*span)].decode("utf-8", "replace").strip() if shared and PIECE in token else ""
+        made.append(f"{token} {whole}" if 0 < len(whole) <= LONGEST_CHARACTER else token)
+    return made
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from app.data.listing import SORTS, Filters, Listing, Run
-from app.draw import links, screen
+from app.draw import links, rule, screen
 from app.server.scores import ScoreBoard
 
 ALL = "all"
@@ -166,11 +166,20 @@ def draw_list(listing: Listing, current: str | None, key: str) -> None:
         on_select=pick,
         selection_mode="single-row",
         selection_default={"selection": {"rows": [listing.places[current]] if current in listing.places else []}},
-        column_config=COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS,
+        column_config=_columns(listing),
         alt="Examples of this run with their top-1 accuracy",
     )
     if current in listing.places:
         screen.draw_scroll(listing.places[current], key, ROW_HEIGHT)
+
+
+def _columns(listing: Listing) -> dict[str, object]:
+    """How the columns are shown: narrower where there are four, and with a word where they are not of gold."""
+    config = COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS
+    if rule.is_on():
+        tip = "over the sure links of the span rule"
+        config = config | {"top1_sure": st.column_config.NumberColumn("rule", format="%.2f", width=52, help=tip)}
+    return config
 
 
 @st.fragment(run_every="1.5s")
@@ -198,9 +207,10 @@ def list_key(what: str, listing: Listing, current: str | None) -> str:
     return f"{base} {number}"
 
 
-def current_example(listing: Listing) -> tuple[str | None, list[str]]:
-    """The example named by the link, else the first of the list; and a note if the link names one that is not here."""
-    first = listing.ids[0] if listing.ids else None
+def current_example(listing: Listing, typical: str | None = None) -> tuple[str | None, list[str]]:
+    """The example named by the link, else the ``typical`` one, else the first of the list; and a note if the link
+    names one that is not here."""
+    first = typical if typical in listing.places else listing.ids[0] if listing.ids else None
     wanted = st.query_params.get("example")
     if wanted is None or wanted in listing.places:
         return wanted or first, []

@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
-from app.data.view import Pin, Window
+from app.data.view import Pin, Window, labels
+from app.draw import rule
 from app.draw.letters import label_width, wrapped
 from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
@@ -67,7 +68,7 @@ class Scale:
 
 def margin(amap: AttentionMap, step: int = 14) -> int:
     """Pixels beside the cells of a map: the axis title and the longest label."""
-    return TITLE + label_width(amap.student.tokens, min(12, step - 1), LABEL_LIMIT)
+    return TITLE + label_width(labels(amap.text, amap.student), min(12, step - 1), LABEL_LIMIT)
 
 
 def most_columns(amap: AttentionMap, width: int) -> int:
@@ -88,7 +89,8 @@ def chart_size(window: Window, width: int, beside: int, height: int = HIGHEST) -
 
 def draw_key(key: Sequence[str] = KEY) -> None:
     """The key to the marks, in small letters of full strength: a caption's are too faint for thin shapes."""
-    st.markdown(":small[" + " &emsp; ".join(key) + "]")
+    words = (part.replace("gold link", "link of the span rule") if rule.is_on() else part for part in key)
+    st.markdown(":small[" + " &emsp; ".join(words) + "]")
 
 
 def heatmap(
@@ -140,8 +142,8 @@ def heatmap(
         "height": rows * step,
         "autosize": {"type": "pad"},  # width and height are those of the cells, labels come on top
         "params": [
-            {"name": "student_labels", "value": list(amap.student.tokens)},
-            {"name": "teacher_labels", "value": list(amap.teacher.tokens)},
+            {"name": "student_labels", "value": labels(amap.text, amap.student)},
+            {"name": "teacher_labels", "value": labels(amap.text, amap.teacher)},
             {
                 "name": PIN,
                 "select": {"type": "point", "fields": ["student index", "teacher index"], "toggle": False},

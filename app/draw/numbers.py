@@ -8,7 +8,7 @@ import streamlit as st
 
 from app.data import behind
 from app.data.behind import Number
-from app.draw import links
+from app.draw import links, rule
 from probe.scoring.report import Report
 
 # The scores of the table: column of the report -> (name, what it means, its ceiling in a breakdown).
@@ -58,7 +58,7 @@ def draw_behind(report: Report, number: Number, go: Callable[..., object]) -> No
     st.markdown("##### The examples behind that number")
     of = COLUMNS[number.score][0]
     where = f", {NAMES[number.breakdown]}: {number.group}" if number.breakdown else ""
-    st.text(f"{number.checkpoint}, {number.direction}, {of}{where}")
+    st.text(f"{number.checkpoint}, {number.direction}, {rule.said(of)}{where}")
     if number.checkpoint.startswith("baseline:"):
         st.caption("Baselines need no model, and no map of theirs is stored. Their examples are those of the runs.")
         return
@@ -72,7 +72,7 @@ def draw_behind(report: Report, number: Number, go: Callable[..., object]) -> No
         on_select="rerun",
         selection_mode="single-row",
         column_config={
-            "score": st.column_config.NumberColumn(of, format="%.2f"),
+            "score": st.column_config.NumberColumn(rule.said(of), format="%.2f"),
             "lost": st.column_config.NumberColumn("lost", format="%.1f", help="what its positions lack to 1, in all"),
         },
         alt=f"{len(frame)} examples behind the number, the one that costs most first",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.data.view import Pin, Shown, line_ranks
+from app.data.view import Pin, Shown, labels, line_ranks
 from app.draw import links
 from app.draw.map import FONT, config
 from app.draw.palette import Palette
@@ -51,12 +51,13 @@ def draw_summary(shown: Shown, pin: Pin | None) -> None:
 def summary(shown: Shown, pin: Pin) -> list[str]:
     """The pinned cell, where its line has most weight, and whether that is right; if not, why."""
     amap = shown.amap
-    student, teacher = amap.student.tokens[pin.row], amap.teacher.tokens[pin.column]
+    named = {"student": labels(amap.text, amap.student), "teacher": labels(amap.text, amap.teacher)}
+    student, teacher = named["student"][pin.row], named["teacher"][pin.column]
     rank = int(line_ranks(amap)[pin.row, pin.column])
     weight = amap.weights[pin.row, pin.column]
     lines = [f"{student} ({pin.row}) with {teacher} ({pin.column}): weight {weight:.2f}, rank {rank}"]
     line, other = (pin.row, student) if amap.direction == "t2s" else (pin.column, teacher)
-    weights, names = by_rows(amap, amap.weights)[line], column_axis(amap).tokens
+    weights, names = by_rows(amap, amap.weights)[line], named["teacher" if amap.direction == "t2s" else "student"]
     order = np.argsort(-weights, kind="stable")[:3]
     looks = ", ".join(f"{names[place]} {weights[place]:.2f}" for place in order)
     return [*lines, f"{other} looks at {looks}{verdict(shown, line)}"]

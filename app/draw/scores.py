@@ -7,7 +7,7 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app.draw import screen
+from app.draw import rule, screen
 from app.server.scores import SCORES
 
 SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy", "ceiling_sure")
@@ -21,11 +21,11 @@ def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
     if not known:
         st.caption("No gold for this example: the map is shown without outlines and scores.")
         return
-    abreast = len(known) if (screen.width() + GAP) // len(known) - GAP >= METRIC else 3
+    abreast = len(known) if (screen.width() + GAP) // len(known) - GAP >= METRIC + 40 * rule.is_on() else 3
     width = (screen.width() + GAP) // abreast - GAP
     with st.container(horizontal=True, gap="small"):  # which wraps in a narrow window; columns would cut the labels
         for field in known:
-            label, meaning = SHORT.get(field, SCORES[field][0]), SCORES[field][1]
+            label, meaning = rule.said(SHORT.get(field, SCORES[field][0])), SCORES[field][1]
             delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
             st.metric(
                 label,
@@ -65,7 +65,8 @@ def score_rows(pairs: list[tuple[str, pd.Series, pd.Series]]) -> list[dict[str, 
     for name, (label, meaning) in SCORES.items():
         if all(math.isnan(scores[name]) for _, scores, _ in pairs):
             continue
-        row: dict[str, object] = {"score": label, **{checkpoint: scores[name] for checkpoint, scores, _ in pairs}}
+        row: dict[str, object] = {"score": rule.said(label)}
+        row |= {checkpoint: scores[name] for checkpoint, scores, _ in pairs}
         for checkpoint, scores, _ in pairs[1:]:
             title = "difference" if len(pairs) == 2 else f"difference of {checkpoint}"
             row[title] = scores[name] - pairs[0][1][name]

@@ -14,11 +14,12 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app.data import listing as listing_of
 from app.data import view
 from app.data.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
 from app.data.source import Source, digest_of
 from app.data.view import Shown, Window
-from app.server import reports
+from app.server import kept, reports
 from app.server.positions import PositionTable
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
@@ -26,6 +27,7 @@ from probe.gold import reading as gold
 from probe.gold.reading import Gold
 from probe.maps import attention_map
 from probe.maps.attention_map import AttentionMap, MapStore
+from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import MapMetric, gold_hash
 from probe.scoring.report import Report
 
@@ -48,6 +50,30 @@ def _store(path: str, digest: str) -> MapStore:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _golds(path: str, digest: str) -> dict[str, Gold]:
     return gold.read_gold(path)
+
+
+def rule_file(source: Source) -> Path:
+    """A gold file of the links that the span rule gives the examples of a store; kept as scores are. Raises ProbeError.
+
+    A file, because the report and an export are made by processes of their own.
+    """
+    return _rule_file(source, source.store_digest)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Linking tokens by their bytes …")
+def _rule_file(_source: Source, digest: str) -> Path:
+    path = kept.folder() / f"{kept.name('spans', digest)}.jsonl"
+    if not path.is_file():
+        maps = all_maps(_source).drop_duplicates("example_id")
+        prints = (_source.store.student_fingerprint, _source.store.teacher_fingerprint)
+        read = (_source.store.read(int(row)) for row in maps["row"])
+        gold.write_gold(path, {one.example_id: _by_rule(one, prints) for one in read})
+        kept.forget_oldest(path)
+    return path
+
+
+def _by_rule(amap: AttentionMap, prints: tuple[str, str]) -> Gold:
+    return span_gold(amap.example_id, amap.text, amap.student, amap.teacher, prints)
 
 
 def board(source: Source) -> ScoreBoard:
@@ -106,6 +132,16 @@ def means(source: Source, checkpoint: str, direction: str, normalisation: str) -
 @functools.lru_cache(maxsize=64)
 def _means(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.Series:
     return examples(source, checkpoint, direction, normalisation)[list(SCORES)].mean()
+
+
+def typical(source: Source, run: Run) -> str | None:
+    """The example of a run to open with; see :func:`app.data.listing.typical`."""
+    return (_typical if board(source).complete else _typical.__wrapped__)(source, run)
+
+
+@functools.lru_cache(maxsize=64)
+def _typical(source: Source, run: Run) -> str | None:
+    return listing_of.typical(examples(source, run.checkpoint, run.direction, run.normalisation))
 
 
 def run_listing(source: Source, run: Run, filters: Filters) -> Listing:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app.draw import screen
+from app.draw import links, screen
 from probe.gold.reading import write_gold
 from tests.support import app_maps
 from tests.support.app_pages import ROOT, TEXTS, charts, listed, make_files, marked, open_page, overviews, shown
@@ -35,16 +35,40 @@ def page(monkeypatch: pytest.MonkeyPatch):
 # --- the page ---
 
 
-def test_opens_on_the_worst_example_with_scores_and_a_map(page, store):
+def test_opens_on_a_plain_example_with_scores_and_a_map(page, store):
     test = page("--maps", store[0], "--gold", store[1])
     assert not test.exception and not test.error and not test.warning
     rows = listed(test)
-    assert rows["top1_sure"].is_monotonic_increasing
-    assert rows["example_id"].iloc[0] in shown(test)
+    assert rows["top1_sure"].is_monotonic_increasing  # the list begins with the worst …
+    opened = rows[rows["example_id"] == re.search(r"(example-\d+)   ·", shown(test))[1]].iloc[0]
+    text = {name: text for name, _, text in TEXTS}[opened["example_id"]]
+    assert re.fullmatch("[A-Z][A-Za-z ,.]+", text)  # … and what is open is one that a stranger can read
     assert len(charts(test)) == 1
     assert test.metric[0].label == "top-1, sure"
-    assert test.metric[0].value == f"{rows['top1_sure'].iloc[0]:.2f}"
+    assert test.metric[0].value == f"{opened['top1_sure']:.2f}"
     assert "7 of 7 examples" in shown(test)
+
+
+def test_with_filters_it_opens_on_the_first_of_the_list(page, store):
+    test = page("--maps", store[0], "--gold", store[1], sort="best")
+    rows = listed(test)
+    assert f"{rows['example_id'].iloc[0]}   ·" in shown(test)
+    assert test.metric[0].value == f"{rows['top1_sure'].iloc[0]:.2f}"
+
+
+def test_unknown_parameters_get_a_suggestion(page, store):
+    test = page("--maps", store[0], "--gold", store[1], exmaple="example-001", sort="wrost", zzzz="1")
+    said = shown(test)
+    assert not test.exception and "exmaple = example-001   (did you mean example?)" in said
+    assert "sort = wrost   (did you mean worst?)" in said and "zzzz = 1" in said and said.count("did you mean") == 2
+
+
+def test_every_parameter_that_a_page_reads_is_known():
+    for path in (ROOT / "app").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        bound = re.findall(r'key="(\w+)",\s*bind="query-params"', source)
+        read = re.findall(r'query_params(?:\.get\(|\[)"(\w+)"', source)
+        assert {*bound, *read} <= set(links.PARAMETERS), path
 
 
 def test_example_and_controls_come_from_the_link(page, store):
