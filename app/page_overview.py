@@ -105,10 +105,10 @@ def draw_report(source: Source, report: Report, context: Context) -> None:
     number = number_of_link(report, direction)
     draw_runs(runs, report, direction, base)
     if number is not None and not number.breakdown:
-        draw_behind(report, number, pages.go)
+        draw_behind(report, number, maps, pages.go)
     draw_breakdowns(runs, report, direction)
     if number is not None and number.breakdown:
-        draw_behind(report, number, pages.go)
+        draw_behind(report, number, maps, pages.go)
     run = Run(" and ".join(names), direction, " and ".join(draw_list.normalisations(maps)))
     draw_states.draw_footer(source, run, context.gold)
 

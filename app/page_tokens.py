@@ -72,7 +72,7 @@ def draw_tokens(source: Source, context: Context) -> None:
     except DataError as error:
         st.warning("This search cannot be made.", icon=":material/search_off:")
         return draw_states.draw_plain(str(error))
-    draw_table(found, len(table.frame), run, scored=bool(source.golds))
+    draw_table(found, len(table.frame), run, maps, scored=bool(source.golds))
     draw_states.draw_footer(source, run, context.gold)
 
 
@@ -104,7 +104,7 @@ def _tip(name: str) -> str | None:
     return None
 
 
-def draw_table(found: pd.DataFrame, total: int, run: Run, *, scored: bool) -> None:
+def draw_table(found: pd.DataFrame, total: int, run: Run, maps: pd.DataFrame, *, scored: bool) -> None:
     """What was found: how much of it is wrong, and why; and the rows, one of which may be picked."""
     where = f"{len(found):,} of {total:,} positions in {found['example_id'].nunique():,} examples"
     st.text(" · ".join([where, *(f"{number:,} {name}" for name, number in counts(found).items())]))
@@ -125,7 +125,8 @@ def draw_table(found: pd.DataFrame, total: int, run: Run, *, scored: bool) -> No
     picked = shown["selection"]["rows"]
     if picked and 0 <= picked[0] < len(rows):
         row = rows.iloc[picked[0]]
-        query = {"checkpoint": run.checkpoint, "direction": run.direction, "normalisation": run.normalisation}
+        parts = {"checkpoint": run.checkpoint, "direction": run.direction, "normalisation": run.normalisation}
+        query = draw_list.run_query(maps, **parts)
         pages.go("browse", example=row["example_id"], pin=row["pin"], **query)
 
 

@@ -82,12 +82,13 @@ def number(name: str, low: int, high: int, default: int) -> tuple[int, list[str]
 
 
 def put(**values: object) -> None:
-    """Write values into the link; None takes a name out of it."""
-    for name, value in values.items():
-        if value is None:
-            st.query_params.pop(name, None)
-        else:
-            st.query_params[name] = str(value)
+    """Write values into the link; None takes a name out of it. New ones are one step back, however many they are."""
+    for name in [name for name, value in values.items() if value is None]:
+        st.query_params.pop(name, None)
+    fresh = {name: str(value) for name, value in values.items() if value is not None}
+    fresh = {name: value for name, value in fresh.items() if st.query_params.get(name) != value}
+    if fresh:
+        st.query_params.update(fresh)
 
 
 def show(example_id: str) -> None:

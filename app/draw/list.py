@@ -57,6 +57,13 @@ def one_of(value: object, options: list[str]) -> str:
     return str(value) if value in options else options[0]
 
 
+def run_query(maps: pd.DataFrame, **wanted: str) -> dict[str, str]:
+    """The parameters of a run, such as checkpoint="dskd-cma", without those that a page begins with: it would take
+    them out of the link again, and each is a step back."""
+    options = allowed_links(maps)
+    return {name: value for name, value in wanted.items() if value != options[name][0]}
+
+
 def draw_run(maps: pd.DataFrame) -> Run:
     """Selectors of the run."""
     options = allowed_links(maps)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pandas as pd
 import streamlit as st
 
 from app.data import behind
 from app.data.behind import Number
 from app.draw import links, rule
+from app.draw.list import run_query
 from probe.scoring.report import Report
 
 # The scores of the table: column of the report -> (name, what it means, its ceiling in a breakdown).
@@ -53,7 +55,7 @@ def number_of_link(report: Report, direction: str) -> Number | None:
     return Number(found["n_run"], direction, found["n_score"], found["n_by"], found["n_group"])
 
 
-def draw_behind(report: Report, number: Number, go: Callable[..., object]) -> None:
+def draw_behind(report: Report, number: Number, maps: pd.DataFrame, go: Callable[..., object]) -> None:
     """The examples behind a number; picking one goes to the page Browse (``go``), its worst position pinned."""
     st.markdown("##### The examples behind that number")
     of = COLUMNS[number.score][0]
@@ -81,5 +83,5 @@ def draw_behind(report: Report, number: Number, go: Callable[..., object]) -> No
     rows = shown["selection"]["rows"]
     if rows and 0 <= rows[0] < len(frame):
         picked = frame.iloc[rows[0]]
-        query = {"example": picked["example_id"], "checkpoint": number.checkpoint, "direction": number.direction}
-        go("browse", **query, **({"pin": picked["pin"]} if "pin" in picked else {}))
+        query = run_query(maps, checkpoint=number.checkpoint, direction=number.direction)
+        go("browse", example=picked["example_id"], **query, **({"pin": picked["pin"]} if "pin" in picked else {}))

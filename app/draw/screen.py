@@ -17,6 +17,7 @@ PHONE = 768  # pixels of a window up to which Streamlit folds the side panel awa
 PADDING, PHONE_PADDING = 28, 16  # pixels on each side of the page's content
 LEAST, MOST = 280, 4000  # pixels that are believed
 TOLERANCE = 16  # pixels by which the page may be off before it is drawn anew
+ONE_CLICK = 5000  # milliseconds within which an address with the same query comes of the same click
 COOKIE = "probe_window"
 WIDTHS = "widths of pages"  # what the browser measured, by page
 PAGE = "page on screen"
@@ -41,7 +42,19 @@ STYLE = f"""
 """
 
 SCRIPT = f"""
-let slash = false
+let listens = false
+// Streamlit writes the query of another page into the history, then its path: two steps back for one click.
+function oneStep() {{
+  const push = history.pushState.bind(history), replace = history.replaceState.bind(history)
+  let last = -1e9
+  history.pushState = (...state) => {{
+    const to = new URL(state[2] ?? '', location.href)
+    const same = to.search !== '' && to.search === location.search && to.pathname !== location.pathname
+    const soon = performance.now() - last < {ONE_CLICK}
+    last = performance.now()
+    return same && soon ? replace(...state) : push(...state)
+  }}
+}}
 function search() {{
   const found = () => [...document.querySelectorAll('input[type="search"]')].find(one => one.offsetParent !== null)
   const hidden = document.querySelector('[data-testid="stSidebar"][aria-expanded="false"]')
@@ -61,7 +74,7 @@ async function copy(status) {{
   setTimeout(() => {{ status.textContent = '' }}, 2500)
 }}
 export default function ({{ data, parentElement, setStateValue }}) {{
-  if (!slash) {{ document.addEventListener('keydown', typed); slash = true }}
+  if (!listens) {{ document.addEventListener('keydown', typed); oneStep(); listens = true }}
   document.cookie = '{COOKIE}=' + window.innerWidth + ';path=/;SameSite=Strict;max-age=31536000'
   const button = parentElement.querySelector('button')
   if (button) button.onclick = () => copy(button.querySelector('[role=status]'))

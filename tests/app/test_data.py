@@ -18,7 +18,7 @@ from app.data.listing import Filters
 from app.data.view import Pin, Place, Shown
 from app.draw import text as draw_text
 from probe.gold.reading import Gold
-from probe.maps.attention_map import AttentionMap, MapStore
+from probe.maps.attention_map import AttentionMap, MapStore, TokenAxis
 from tests.support import app_maps
 from tests.support.app_pages import make_files
 
@@ -144,6 +144,40 @@ def test_the_example_list_sorts_and_searches(store):
     assert len(found) and found["text"].str.contains(" short,", regex=False).all()
     chosen, _ = listing.chosen(rows, Filters(category="code", sort="id"))
     assert chosen["category"].unique().tolist() == ["code"] and chosen["example_id"].is_monotonic_increasing
+
+
+def test_names_are_sorted_as_people_count():
+    names = ["b-2", "a-10", "a-9", "a-9", "a-010", "a", "a-9b"]
+    places = listing.natural_places(names)
+    assert [name for _, name in sorted(zip(places, names, strict=True))] == [
+        "a", "a-9", "a-9", "a-9b", "a-010", "a-10", "b-2"
+    ]  # fmt: skip
+    assert places[2] == places[3]
+
+
+def test_it_opens_on_a_short_plain_example_of_usual_score():
+    texts = ["The quick brown fox jumps over it.", "漢字", "The slow brown fox sleeps all day.", "The fox { return x; }"]
+    rows = {"example_id": list("abcd"), "text": texts, "length": [12, 12, 14, 12], "top1_sure": [0.9, 0.5, 0.6, 0.5]}
+    frame = pd.DataFrame(rows).assign(place=range(4))
+    assert listing.typical(frame) == "c"  # nearest to the mean, 0.625, of those that are plain
+    assert listing.typical(frame.assign(top1_sure=np.nan)) == "a"
+    assert listing.typical(frame[frame["example_id"] == "b"]) is None
+    assert listing.typical(frame.assign(length=[400, 12, 400, 12])) is None
+
+
+def test_a_byte_piece_is_shown_with_its_character():
+    text = "a 🙂"
+    pieces = TokenAxis(
+        ("a", "␣", "‹F0 9F›", "‹99 82›", "‹eos›"), tuple("vwxyz"), (1, 2, 3, 4, 0), ((0, 1), (1, 2), (2, 6), (2, 6), (6, 6))
+    )
+    assert view.labels(text, pieces) == ["a", "␣", "‹F0 9F› 🙂", "‹99 82› 🙂", "‹eos›"]
+    plain = app_maps.axis("a b", ["a", " b"])
+    assert view.labels("a b", plain) == list(plain.tokens)
+
+
+def test_tokens_stay_whole_where_a_line_ends():
+    assert view.joined(["ab", "cd"]) == "ab│\u200bcd"
+    assert view.joined(["漢字", "é"]) == "漢\u2060字│\u200bé"
 
 
 def test_the_search_makes_do_with_what_resembles_and_says_so(store):
