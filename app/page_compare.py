@@ -265,7 +265,8 @@ def draw_maps(compared: list[Compared], scale: str, top: float, pin: Pin | None,
 
 def _draw_map(one: Compared, top: float, pin: Pin | None, grid: Grid, note: str) -> None:
     score = one.scores["top1_sure"]
-    lines = [" · ".join(filter(None, [note, "" if pd.isna(score) else f"{rule.said('top-1')} {score:.2f} sure"]))]
+    said = "" if pd.isna(score) else f"{rule.said('top-1')} {score:.2f}" + (" sure" if grid.abreast == 2 else "")
+    lines = [" · ".join(filter(None, [note, said]))]
     subtitle = [*filter(None, lines), *([] if grid.bare else draw_example.outside(one.shown))]
     draw_example.draw_chart(
         one.shown, palette.current(), title=_title(one.shown), subtitle=subtitle, top=top, step=grid.step,

@@ -78,7 +78,7 @@ def wait_for_report(source: Source, context: Context) -> None:
 
 def draw_meanwhile(source: Source, board: ScoreBoard) -> None:
     """What is known before the report is made: how far it is, and each run's mean over the examples scored by now."""
-    st.progress(board.scored / max(1, len(board.values)), f"scored {board.scored:,} of {len(board.values):,} maps")
+    st.progress(board.scored / max(1, len(board.values)), f"scored {board.scored:,} of {len(board.values):,} maps; then come intervals and comparisons")
     maps = cache.all_maps(source)
     direction, kind = draw_list.directions(maps)[0], draw_list.normalisations(maps)[0]
     means = {name: cache.means(source, name, direction, kind) for name in maps["checkpoint"].unique()}

@@ -20,8 +20,8 @@ PAIR_SORTS = ("difference", "apart", *(name for name in SORTS if name != "differ
 COLUMNS = ("example_id", "category", "checkpoint", "direction", "normalisation", "n_student", "n_teacher", "text")
 LABELS = ("category", "checkpoint", "direction", "normalisation")
 ALIKE = 75  # of 100: how much of what was typed must be found, in order, where no example has all of it
-PLAIN = r"[A-Z][A-Za-z ,.;'-]{20,}"  # a text that a stranger can read
-FEW = (10, 40)  # targets of a map that one takes in at a glance
+PLAIN = r"[A-Z][A-Za-z ,.'-]{25,}"  # a text that a stranger can read
+FEW = (10, 45)  # targets of a map that one takes in at a glance
 SHORTEST = 4  # letters; shorter words resemble everything
 
 

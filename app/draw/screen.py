@@ -38,6 +38,7 @@ STYLE = f"""
 .st-key-{SCREEN} button {{ display: flex; align-items: center; gap: 6px; border: 0; border-radius: 6px; padding: 6px;
   cursor: pointer; background: var(--st-background-color); color: var(--st-text-color); font: inherit;
   font-size: 14px; }}
+[data-testid="stStatusWidget"] {{ margin-right: 40px; }}
 .st-key-{SCREEN} button:hover {{ background: var(--st-secondary-background-color); }}
 """
 

@@ -156,7 +156,7 @@ def test_names_are_sorted_as_people_count():
 
 
 def test_it_opens_on_a_short_plain_example_of_usual_score():
-    texts = ["The quick brown fox jumps over it.", "漢字", "The slow brown fox sleeps all day.", "The fox { return x; }"]
+    texts = ["The quick brown fox jumps over it.", "漢字", "The slow brown fox sleeps all day.", "The fox { x; }"]
     rows = {"example_id": list("abcd"), "text": texts, "length": [12, 12, 14, 12], "top1_sure": [0.9, 0.5, 0.6, 0.5]}
     frame = pd.DataFrame(rows).assign(place=range(4))
     assert listing.typical(frame) == "c"  # nearest to the mean, 0.625, of those that are plain
@@ -167,9 +167,8 @@ def test_it_opens_on_a_short_plain_example_of_usual_score():
 
 def test_a_byte_piece_is_shown_with_its_character():
     text = "a 🙂"
-    pieces = TokenAxis(
-        ("a", "␣", "‹F0 9F›", "‹99 82›", "‹eos›"), tuple("vwxyz"), (1, 2, 3, 4, 0), ((0, 1), (1, 2), (2, 6), (2, 6), (6, 6))
-    )
+    spans = ((0, 1), (1, 2), (2, 6), (2, 6), (6, 6))
+    pieces = TokenAxis(("a", "␣", "‹F0 9F›", "‹99 82›", "‹eos›"), tuple("vwxyz"), (1, 2, 3, 4, 0), spans)
     assert view.labels(text, pieces) == ["a", "␣", "‹F0 9F› 🙂", "‹99 82› 🙂", "‹eos›"]
     plain = app_maps.axis("a b", ["a", " b"])
     assert view.labels("a b", plain) == list(plain.tokens)
