@@ -6,13 +6,14 @@ import pandas as pd
 import streamlit as st
 
 from app import pages
+from app.data import layout
 from app.data import view as views
 from app.data.downloads import Picture, file_stem
 from app.data.listing import Filters, Listing, Run
 from app.data.source import Source
 from app.data.view import SIZES, Pin, Shown
 from app.draw import example as draw_example
-from app.draw import links, palette, rule, screen
+from app.draw import links, palette, screen
 from app.draw import list as draw_list
 from app.draw import map as draw_map
 from app.draw import pin as draw_pin
@@ -20,7 +21,7 @@ from app.draw import scores as draw_scores
 from app.draw import states as draw_states
 from app.draw import view as draw_view
 from app.draw.view import SCALES
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from probe.errors import ProbeError
 from probe.maps.attention_map import AttentionMap
@@ -92,7 +93,7 @@ def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: d
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(SIZES[-1])
     whole, _ = cache.in_unit(source, row, look.unit)
-    columns = draw_map.most_columns(whole, screen.width())
+    columns = layout.most_columns(whole, screen.width())
     window, notes = draw_view.draw_window(whole, look, columns, palette.current())
     shown = views.thinned(cache.shown(source, row, look.unit, window), look.least, look.heaviest)
     pin, pin_notes = Pin.of_link(st.query_params.get("pin"), shown.amap)
@@ -119,11 +120,11 @@ def draw_body(
     shown: Shown, amap: AttentionMap, run: Run, top: float, pin: Pin | None, scores: dict[str, float]
 ) -> None:
     """The map, and beside it (or below, if one of the two is too wide) what is pinned and the texts."""
-    colours, page, margin = palette.current(), screen.width(), draw_map.margin(shown.amap)
-    step, width = draw_map.chart_size(shown.window, page - ASIDE, margin)
+    colours, page, margin = palette.current(), screen.width(), layout.margin(shown.amap)
+    step, width = layout.chart_size(shown.window, page - ASIDE, margin)
     aside = step >= READABLE and width <= page - ASIDE
     if not aside:
-        step, width = draw_map.chart_size(shown.window, page, margin)
+        step, width = layout.chart_size(shown.window, page, margin)
     subtitle = [_subtitle(scores, amap.normalisation), *draw_example.outside(shown)]
     room = page - width - GAP if aside else page
     with st.container(horizontal=aside, gap="medium", wrap=not aside):

@@ -12,11 +12,12 @@ from app import pages
 from app.data import view as views
 from app.data.changes import changed_lines, difference_cells
 from app.data.downloads import Picture, file_stem
+from app.data.layout import GAP, Grid
 from app.data.listing import PAIR_SORTS, Listing, Run
 from app.data.source import Source
 from app.data.view import Pin, Shown
 from app.draw import example as draw_example
-from app.draw import links, palette, rule, screen
+from app.draw import links, palette, screen
 from app.draw import list as draw_list
 from app.draw import map as draw_map
 from app.draw import scores as draw_scores
@@ -24,43 +25,13 @@ from app.draw import states as draw_states
 from app.draw import view as draw_view
 from app.draw.choice import several
 from app.draw.view import SCALES
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from app.server.scores import ScoreBoard
 from probe.errors import ProbeError
-from probe.maps.attention_map import AttentionMap
 
-ABREAST = 5  # maps beside each other
 ZOOM = 40  # targets a side, so that two maps fit beside each other
 TABLE = 360  # pixels of the table of changed lines, beside the difference
-GAP = 20  # pixels between two maps
-FEWEST = 12  # columns with labels that are worth it; where fewer fit, maps are drawn small, without labels
-HIGHEST = 480  # pixels of a map's cells
-
-
-@dataclass(frozen=True)
-class Grid:
-    """How maps stand beside each other: how many ``abreast``, each ``width`` pixels wide, of cells of ``step`` pixels,
-    at most ``columns`` of them; ``bare`` ones have no labels."""
-
-    abreast: int
-    width: int
-    step: int
-    columns: int
-    bare: bool
-
-    @classmethod
-    def of(cls, amap: AttentionMap, columns: int, maps: int, room: int) -> Grid:
-        """The grid of so many maps that have at most ``columns`` on screen, in ``room`` pixels."""
-        abreast = min(maps, ABREAST)
-        width = room // abreast - GAP
-        fit = draw_map.most_columns(amap, width)
-        rows = min(ZOOM, len(amap.student))
-        if fit >= min(columns, FEWEST):
-            columns = min(columns, fit)
-            step = min(28, (width - draw_map.margin(amap)) // columns, HIGHEST // rows)
-            return cls(abreast, width, max(draw_map.SMALLEST, step), columns, bare=False)
-        return cls(abreast, width, max(2, min(9, (width - draw_map.BARE) // columns)), columns, bare=True)
 
 
 @dataclass(frozen=True)
@@ -136,7 +107,7 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(ZOOM)
     whole, _ = cache.in_unit(source, stored[0], look.unit)
-    grid = Grid.of(whole, min(look.size, len(whole.teacher)), len(stored), screen.width())
+    grid = Grid.of(whole, look.size, min(look.size, len(whole.teacher)), len(stored), screen.width())
     window, notes = draw_view.draw_window(whole, look, grid.columns, palette.current())
     compared = [
         Compared(

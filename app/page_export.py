@@ -9,12 +9,12 @@ import streamlit as st
 
 from app.data.listing import Filters, chosen
 from app.data.source import Source
-from app.draw import links, palette, rule
+from app.draw import links, palette
 from app.draw import list as draw_list
 from app.draw import states as draw_states
 from app.draw.choice import several
 from app.draw.list import Run
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from app.server.export_job import ExportJob
 from app.server.export_worker import FORMATS

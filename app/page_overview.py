@@ -11,13 +11,13 @@ from app import pages
 from app.data.behind import Number
 from app.data.runs import MOST_DRAWN, against, best, grouped
 from app.data.source import Source
-from app.draw import links, palette, rule, screen
+from app.draw import links, palette, screen
 from app.draw import list as draw_list
 from app.draw import states as draw_states
 from app.draw.list import Run
 from app.draw.numbers import COLUMNS, NAMES, allowed_numbers, draw_behind, number_of_link, put_number
 from app.draw.runs import SHAPES, breakdown_chart, runs_chart
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from app.server.scores import SCORES, ScoreBoard
 from app.server.turns import PAGES
@@ -78,7 +78,8 @@ def wait_for_report(source: Source, context: Context) -> None:
 
 def draw_meanwhile(source: Source, board: ScoreBoard) -> None:
     """What is known before the report is made: how far it is, and each run's mean over the examples scored by now."""
-    st.progress(board.scored / max(1, len(board.values)), f"scored {board.scored:,} of {len(board.values):,} maps; then come intervals and comparisons")
+    scored, total = board.scored, len(board.values)
+    st.progress(scored / max(1, total), f"scored {scored:,} of {total:,} maps; intervals and comparisons follow")
     maps = cache.all_maps(source)
     direction, kind = draw_list.directions(maps)[0], draw_list.normalisations(maps)[0]
     means = {name: cache.means(source, name, direction, kind) for name in maps["checkpoint"].unique()}
@@ -87,7 +88,7 @@ def draw_meanwhile(source: Source, board: ScoreBoard) -> None:
     ).sort_values(SCORES[MEANWHILE[0]][0], ascending=False, kind="stable")
     config = {name: st.column_config.NumberColumn(rule.said(name), format="%.2f") for name in table.columns[1:]}
     st.dataframe(table, hide_index=True, column_config=config, alt="Means of the runs, of the examples scored by now")
-    st.caption(f"{direction}, means of examples; intervals and baselines follow. **Browse** shows every map.")
+    st.caption(f"{direction}, means of examples; **Browse** shows every map.")
 
 
 def draw_report(source: Source, report: Report, context: Context) -> None:

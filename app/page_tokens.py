@@ -9,11 +9,11 @@ from app import pages
 from app.data.listing import Run
 from app.data.source import Source
 from app.data.tokens import MATCHES, RESULTS, Query, chosen, counts
-from app.draw import links, rule
+from app.draw import links
 from app.draw import list as draw_list
 from app.draw import states as draw_states
 from app.draw.choice import several
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from app.server.positions import PositionTable
 from app.server.turns import PAGES

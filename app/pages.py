@@ -8,8 +8,15 @@ from typing import Any, NoReturn
 
 import streamlit as st
 
-from app.draw import rule
+from app.server import rule
 from app.server.context import Context
+
+SCORED = ("overview", "browse", "compare", "tokens", "export")  # pages whose numbers and outlines are those of gold
+BY_RULE = (
+    "Outlines and scores are those of the span rule, not of gold that people made: tokens whose text overlaps are "
+    "possible links, those that start at the same letter sure ones. A map that knows the text's bytes has nearly all "
+    "of them right, so use these numbers to sort and to find mistakes, and gold to compare methods."
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +49,23 @@ class Entry:
 
     def _draw(self, context: Context | None) -> None:
         assert context is not None, "a page without a context is only linked to"
-        importlib.import_module(f"app.page_{self.name}").draw(rule.draw_switch(context, self.name))
+        importlib.import_module(f"app.page_{self.name}").draw(_with_gold(context, self.name))
+
+
+def _with_gold(context: Context, page: str) -> Context:
+    """The context of a page; where it has no gold, with a switch that scores by the span rule instead."""
+    rule.switch(False)
+    if page not in SCORED or not rule.can_score(context):
+        return context
+    on = st.toggle(
+        "Score against the span rule (there is no gold)", key="spans", bind="query-params",
+        help="Outlines, scores, sorting and Overview by the links that the tokens' bytes give.",
+    )  # fmt: skip
+    if not on:
+        return context
+    rule.switch(True)
+    st.info(BY_RULE, icon=":material/straighten:")
+    return rule.scored(context)
 
 
 ENTRIES = (

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app.data import view
+from app.data import layout, view
 from app.data.annotations import LEVELS, Links
 from app.data.desk import NEXT, unlinked
 from app.data.view import Window
@@ -114,7 +114,7 @@ def allowed_links() -> dict[str, list[str]]:
 def draw_window(amap: AttentionMap) -> tuple[Window, list[str]]:
     """The whole of a short map, a part of a long one, chosen by a slider; and a note if the link's part is none."""
     longest = max(len(amap.student), len(amap.teacher))
-    size = min(SIZE, draw_map.most_columns(amap, screen.width()))
+    size = min(SIZE, layout.most_columns(amap, screen.width()))
     start, notes = draw_view.draw_start(longest, Look("token", SCALES[0], size), amap.example_id)
     return view.window_at(amap.student, amap.teacher, start, size), notes
 
@@ -136,7 +136,7 @@ def draw_links(seat: Seat, window: Window, other: Other | None) -> None:
     cells = draw_grid.grid_cells(
         seat.amap, window, seat.desk.links, other.links if other else None, weights=bool(weights)
     )
-    step, width = draw_map.chart_size(window, screen.width(), draw_map.margin(seat.amap))
+    step, width = layout.chart_size(window, screen.width(), layout.margin(seat.amap))
     key = f"grid {seat.amap.example_id} {st.session_state.get(draw_desk.CLICKS, 0)}"
 
     def click() -> None:

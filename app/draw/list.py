@@ -6,7 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from app.data.listing import SORTS, Filters, Listing, Run
-from app.draw import links, rule, screen
+from app.draw import links, screen
+from app.server import rule
 from app.server.scores import ScoreBoard
 
 ALL = "all"

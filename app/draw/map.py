@@ -14,10 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
+from app.data.layout import LABEL_LIMIT
+from app.data.letters import wrapped
 from app.data.view import Pin, Window, labels
-from app.draw import rule
-from app.draw.letters import label_width, wrapped
 from app.draw.palette import Palette
+from app.server import rule
 from probe.maps.attention_map import AttentionMap
 
 # Outcomes differ by shape, gold by outline: nothing hangs on telling two colours apart.
@@ -32,12 +33,6 @@ KEY = (
 )
 FONT = '"Source Code Pro", "DejaVu Sans Mono", "Noto Sans CJK SC", "Noto Color Emoji", monospace'
 SANS = '"Source Sans", "Source Sans Pro", sans-serif'
-LABEL_LIMIT = 110  # pixels of a token's label; longer ones are cut, the tooltip has them whole
-TITLE = 34  # pixels beside the labels: the axis title and the space around
-SMALLEST = 10  # pixels of a cell whose label can be read
-BARE = 8  # pixels beside the cells of a map without labels
-LEGEND = 150  # pixels of the colour legend's title
-HIGHEST = 720  # pixels that a map may be high before its cells get smaller
 # Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
     "student_token": "student token",
@@ -64,27 +59,6 @@ class Scale:
 
     top: float
     difference: bool = False
-
-
-def margin(amap: AttentionMap, step: int = 14) -> int:
-    """Pixels beside the cells of a map: the axis title and the longest label."""
-    return TITLE + label_width(labels(amap.text, amap.student), min(12, step - 1), LABEL_LIMIT)
-
-
-def most_columns(amap: AttentionMap, width: int) -> int:
-    """How many columns with labels that can be read fit into ``width`` pixels."""
-    return max(1, (width - margin(amap, SMALLEST)) // SMALLEST)
-
-
-def chart_size(window: Window, width: int, beside: int, height: int = HIGHEST) -> tuple[int, int]:
-    """Pixels a cell, and pixels that the whole chart is wide, when it may be ``width`` wide and
-    its cells ``height`` high; ``beside`` is its :func:`margin`.
-
-    A cell is 10 pixels at least, the smallest whose label can be read (then the chart may be wider), and 28 at most.
-    """
-    rows, columns = (stop - start for start, stop in (window.rows, window.columns))
-    step = max(SMALLEST, min(28, (width - beside) // columns, height // rows))
-    return step, beside + max(columns * step, LEGEND)
 
 
 def draw_key(key: Sequence[str] = KEY) -> None:

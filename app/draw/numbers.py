@@ -9,8 +9,9 @@ import streamlit as st
 
 from app.data import behind
 from app.data.behind import Number
-from app.draw import links, rule
+from app.draw import links
 from app.draw.list import run_query
+from app.server import rule
 from probe.scoring.report import Report
 
 # The scores of the table: column of the report -> (name, what it means, its ceiling in a breakdown).

@@ -7,7 +7,8 @@ import math
 import pandas as pd
 import streamlit as st
 
-from app.draw import rule, screen
+from app.draw import screen
+from app.server import rule
 from app.server.scores import SCORES
 
 SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy", "ceiling_sure")

@@ -7,7 +7,7 @@ import math
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app.data import view
+from app.data import layout, view
 from app.data.downloads import Picture, file_stem
 from app.data.view import Pin, Shown
 from app.draw import example as draw_example
@@ -35,7 +35,7 @@ def draw_single(amap: AttentionMap, gold: Gold | None, *, key: str, notes: list[
         downloads = st.container(horizontal=True, width="content")
     room, colours = screen.width(), palette.current()
     amap, gold = view.in_unit(amap, gold, look.unit)
-    window, part_notes = draw_view.draw_window(amap, look, draw_map.most_columns(amap, room), colours)
+    window, part_notes = draw_view.draw_window(amap, look, layout.most_columns(amap, room), colours)
     shown = view.thinned(view.framed(amap, gold, look.unit, window), look.least, look.heaviest)
     pin, pin_notes = Pin.of_link(st.query_params.get("pin"), shown.amap)
     draw_states.draw_notes([*(notes or []), *misfits, *part_notes, *pin_notes])
@@ -52,8 +52,8 @@ def draw_single(amap: AttentionMap, gold: Gold | None, *, key: str, notes: list[
 
 def draw_body(shown: Shown, key: str, colours: Palette, title: str, top: float, pin: Pin | None) -> None:
     """The map, and what belongs to it on its right if there is room, else below."""
-    room, margin = screen.width(), draw_map.margin(shown.amap)
-    step, width = draw_map.chart_size(shown.window, room, margin)
+    room, margin = screen.width(), layout.margin(shown.amap)
+    step, width = layout.chart_size(shown.window, room, margin)
     subtitle = [scores_line(shown.amap, shown.gold), *draw_example.outside(shown)]
     left, right, beside_width = beside(width)
     with left:

@@ -16,9 +16,8 @@ from pathlib import Path
 import streamlit as st
 
 from app.data.source import Source
-from app.draw import rule
 from app.draw.list import Run
-from app.server import cache
+from app.server import cache, rule
 from app.server.arguments import ROOT
 from app.server.context import Context
 from probe.errors import ProbeError

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.draw.letters import MONO, columns
+from app.data.letters import MONO, columns
 from app.draw.map import FONT, SHOW_DATA, config
 from app.draw.palette import Palette, on_weight
 

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import streamlit as st
 
-from app.data.view import SIZES, Place, Window, window_of
+from app.data.view import SIZES, Place, Window, overview, window_of
 from app.draw import links
-from app.draw import overview as draw_overview_map
 from app.draw.list import one_of
+from app.draw.map import config
 from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 from probe.scoring.aggregation import UNITS
 
 SCALES = ("0–1", "max")
+BLOCK = "block"  # the name of the selection that a click makes
+SIDE = 150  # pixels of its longer side
 HEAVIEST = ("0", "1", "3", "5")  # cells of a line that are drawn; 0: all
 
 
@@ -108,16 +111,52 @@ def draw_overview(amap: AttentionMap, window: Window, palette: Palette) -> None:
     key = "overview of the map"
 
     def move() -> None:
-        blocks = st.session_state[key]["selection"].get(draw_overview_map.BLOCK)
+        blocks = st.session_state[key]["selection"].get(BLOCK)
         if isinstance(blocks, list) and blocks:
             parts = (("row", window.rows, len(amap.student)), ("column", window.columns, len(amap.teacher)))
             starts = {name: _centred(blocks[-1].get(name), part, length) for name, part, length in parts}
             links.put(**{**starts, "from": None})
 
-    spec = draw_overview_map.overview_chart(amap, window, palette)
+    spec = overview_chart(amap, window, palette)
     (top, bottom), (left, right) = window.rows, window.columns
     said = f"The whole map; on screen are rows {top} to {bottom - 1} and columns {left} to {right - 1}"
     st.vega_lite_chart(spec, theme=None, width="content", key=key, on_select=move, alt=said)
+
+
+def overview_chart(amap: AttentionMap, window: Window, palette: Palette) -> dict[str, Any]:
+    """A Vega-Lite specification: a block has the colour of its heaviest weight; a click on one is a selection."""
+    data = overview(amap)
+    rows, columns = amap.weights.shape
+    scale = SIDE / max(rows, columns)
+    (top, bottom), (left, right) = window.rows, window.columns
+    frame = {"row": top, "row_end": bottom, "column": left, "column_end": right}
+    across = {"x": _axis("column", columns), "x2": {"field": "column_end"}}
+    place = {**across, "y": _axis("row", rows), "y2": {"field": "row_end"}}
+    colour = {
+        "field": "weight", "type": "quantitative", "legend": None,
+        "scale": {"domain": [0, 1], "range": list(palette.weights), "interpolate": "rgb"},
+    }  # fmt: skip
+    outline = {"type": "rect", "filled": False, "stroke": palette.pinned, "strokeWidth": 2}
+    select = {"type": "point", "fields": ["row", "column"], "toggle": False}
+    return {
+        "background": "transparent",
+        "datasets": {"blocks": data.set_axis(data["row"].rename(None))},
+        "data": {"name": "blocks"},
+        "width": max(40, round(columns * scale)),
+        "height": max(40, round(rows * scale)),
+        "autosize": {"type": "pad"},
+        "params": [{"name": BLOCK, "select": select, "views": ["blocks"]}],
+        "layer": [
+            {"name": "blocks", "mark": {"type": "rect", "cursor": "pointer"}, "encoding": {**place, "color": colour}},
+            {"data": {"values": [frame]}, "mark": outline, "encoding": place},
+        ],
+        "config": config(palette),
+    }
+
+
+def _axis(field: str, length: int) -> dict[str, Any]:
+    scale = {"domain": [0, length], "nice": False, "zero": False, "reverse": field == "row"}
+    return {"field": field, "type": "quantitative", "axis": None, "scale": scale}
 
 
 def _centred(at: object, part: tuple[int, int], length: int) -> int:
