@@ -62,7 +62,7 @@ def positions(amap: AttentionMap, gold: Gold | None) -> list[tuple[object, ...]]
     if gold is not None:
         possible = by_rows(amap, gold_cells(amap, gold)[1])
         credit = (heaviest_shares(weights) * possible).sum(axis=1)
-        linked = possible.any(axis=1)
+        linked = np.asarray(possible.any(axis=1))
         results = _results(credit, linked)
         wanted = [" ".join(columns.tokens[j] for j in np.flatnonzero(row)) for row in possible]
         for link in reversed(wrong_links(amap, gold)):
@@ -147,7 +147,7 @@ def chosen(frame: pd.DataFrame, query: Query) -> pd.DataFrame:
 
 def counts(frame: pd.DataFrame) -> dict[str, int]:
     """How many rows have each result, and each cause, where there are any."""
-    found = {}
+    found: dict[str, int] = {}
     for column in ("result", "cause"):
         found |= {str(name): int(count) for name, count in frame[column].value_counts().items() if name and count}
     return found

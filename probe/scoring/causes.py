@@ -96,7 +96,9 @@ def _causes(amap: AttentionMap, gold: Gold, possible: np.ndarray, wrong: np.ndar
     return np.argmax(fits, axis=0)
 
 
-def _same_as_gold(possible: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
+def _same_as_gold(
+    possible: np.ndarray, rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.ndarray
+) -> np.ndarray:
     """Cells [rows, columns] that share the row's and the column's class with some gold cell."""
     same_rows, same_columns = (np.equal.outer(np.array(ids), np.array(ids)).astype(float) for ids in (rows, columns))
     return (same_rows @ possible @ same_columns) > 0
