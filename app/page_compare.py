@@ -220,9 +220,9 @@ def draw_maps(compared: list[Compared], scale: str, top: float, pin: Pin | None,
     if len(compared) > 2:
         for row in range(0, len(differences), grid.abreast):
             with st.container(horizontal=True, gap="small", wrap=False):
-                for one in differences[row : row + grid.abreast]:
+                for difference in differences[row : row + grid.abreast]:
                     with st.container(width=grid.width):
-                        _draw_difference(one, compared[0], span, pin, grid)
+                        _draw_difference(difference, compared[0], span, pin, grid)
         runs = {one.shown.amap.checkpoint: one for one in compared[1:]}
         picked = st.selectbox("Where it comes from, in", list(runs), key="changes of", width=300)
         return draw_changes(compared[0], runs[draw_list.one_of(picked, list(runs))])

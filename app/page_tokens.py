@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -79,7 +81,7 @@ def draw_tokens(source: Source, context: Context) -> None:
 def draw_query(scored: bool) -> Query:
     """Search boxes and filters; those of gold only where there is gold."""
     tip = 'whole token: `the` finds it with and without a space before it, "␣the" only with one.'
-    text = {"bind": "query-params", "max_chars": 100, "live": "300ms"}
+    text: dict[str, Any] = {"bind": "query-params", "max_chars": 100, "live": "300ms"}
     token = st.text_input("Token", key="token", type="search", placeholder="the", help=tip, **text)
     looks_at = st.text_input("Looks at", key="looks", placeholder="any token", **text)
     match = draw_list.one_of(

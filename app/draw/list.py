@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -181,7 +183,7 @@ def draw_list(listing: Listing, current: str | None, key: str) -> None:
         screen.draw_scroll(listing.places[current], key, ROW_HEIGHT)
 
 
-def _columns(listing: Listing) -> dict[str, object]:
+def _columns(listing: Listing) -> dict[str, Any]:
     """How the columns are shown: narrower where there are four, and with a word where they are not of gold."""
     config = COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS
     if rule.is_on():

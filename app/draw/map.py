@@ -224,7 +224,7 @@ def _cells(direction: str, scale: Scale, palette: Palette, room: int) -> dict[st
         "scale": {"domain": domain, "range": list(colours), "clamp": True, "nice": False, "interpolate": "rgb"},
         "legend": key if room else None,
     }
-    mark = {"type": "rect", "stroke": palette.background, "tooltip": SHOW_DATA, "cursor": "pointer"}
+    mark: dict[str, Any] = {"type": "rect", "stroke": palette.background, "tooltip": SHOW_DATA, "cursor": "pointer"}
     mark["strokeWidth"] = 0.6 if room else 0
     return {"name": "cells", "mark": mark, "encoding": {"color": colour}}
 

@@ -182,8 +182,8 @@ def _draw_sliders(amap: AttentionMap, look: Look, window: Window, *, own: bool) 
             label = f"{side.capitalize()} {name}s: {stop - start} of {length}, from number"
             tip = "The other side shows the same text, until a click on the picture or \"apart\" says otherwise."
             st.slider(label, 0, length - (stop - start), start, key=key, on_change=move, help=tip)
-    start = {"row": window.rows[0], "column": window.columns[0]}
-    apart = {**start, "from": None} if not own else {**start, "column": None, "from": None}
+    begins: dict[str, object] = {"row": window.rows[0], "column": window.columns[0]}
+    apart = {**begins, "from": None} if not own else {**begins, "column": None, "from": None}
     st.button(
         "Show the same text on both sides" if own else "Move the sides apart", key="sides apart",
         on_click=links.put, kwargs=apart,
