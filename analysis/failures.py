@@ -11,13 +11,13 @@ from urllib.parse import urlencode
 
 import pandas as pd
 
-from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
 from probe.errors import DataError
 from probe.files import MANIFEST, sha256_of
 from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, column_axis, row_axis
 from probe.maps.store import MapStore
+from probe.scoring.causes import CAUSES, WrongLink, wrong_links
 from probe.scoring.metrics import MapMetric
 from probe.scoring.report_text import aligned, records
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
@@ -102,13 +102,18 @@ def _rows(amap: AttentionMap, gold: Gold) -> Iterator[dict[str, Any]]:
             "example_id": amap.example_id, "category": amap.category, "position": wrong.row, "token": rows[wrong.row],
             "heaviest": wrong.column, "heaviest_token": columns[wrong.column],
             "wanted": " ".join(map(str, wrong.wanted)), "wanted_tokens": " ".join(columns[j] for j in wrong.wanted),
-            "weight": wrong.weight, "share": wrong.share, "cause": wrong.cause, "link": deep_link(amap),
+            "weight": wrong.weight, "share": wrong.share, "cause": wrong.cause, "link": deep_link(amap, wrong),
         }  # fmt: skip
 
 
-def deep_link(amap: AttentionMap) -> str:
-    """Where the dashboard shows the map: to be put behind its address."""
-    return "?" + urlencode({"example": amap.example_id, "checkpoint": amap.checkpoint, "direction": amap.direction})
+def deep_link(amap: AttentionMap, wrong: WrongLink) -> str:
+    """Where the dashboard shows the map with the wrong cell pinned: to be put behind its address.
+
+    A pin is ``student.teacher`` in both directions.
+    """
+    row, column = (wrong.row, wrong.column) if amap.direction == "t2s" else (wrong.column, wrong.row)
+    query = {"example": amap.example_id, "checkpoint": amap.checkpoint, "direction": amap.direction}
+    return "?" + urlencode({**query, "pin": f"{row}.{column}"})
 
 
 def causes_frame(links: pd.DataFrame, positions: pd.Series) -> pd.DataFrame:

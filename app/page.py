@@ -12,6 +12,7 @@ if str(ROOT) not in sys.path:  # `streamlit run` puts app/ on the path, not the 
 import streamlit as st  # noqa: E402
 
 from app import pages  # noqa: E402
+from app.draw import links, screen  # noqa: E402
 from app.draw import states as draw_states  # noqa: E402
 from app.server.arguments import arguments  # noqa: E402
 from app.server.context import open_context  # noqa: E402
@@ -27,12 +28,15 @@ ICON = (
 
 def main() -> None:
     """Open what the command line names, then draw the page that the address names."""
-    st.set_page_config("Attention maps", ICON, layout="wide", initial_sidebar_state=370)
+    st.set_page_config("Attention maps", ICON, layout="wide", initial_sidebar_state=screen.SIDEBAR)
     try:
         context = open_context(arguments(sys.argv[1:]))
     except UsageError as error:
         return draw_states.draw_problem(error, "The page was started with arguments that it does not know.")
-    pages.current(context).run()
+    page = pages.current(context)
+    screen.draw_screen(pages.name_of(page))
+    draw_states.draw_notes(links.unknown())
+    page.run()
 
 
 with PAGES.turn():

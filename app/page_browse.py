@@ -6,26 +6,28 @@ import pandas as pd
 import streamlit as st
 
 from app import pages
+from app.data import layout
 from app.data import view as views
 from app.data.downloads import Picture, file_stem
 from app.data.listing import Filters, Listing, Run
 from app.data.source import Source
 from app.data.view import SIZES, Pin, Shown
 from app.draw import example as draw_example
-from app.draw import links, palette
+from app.draw import links, palette, screen
 from app.draw import list as draw_list
 from app.draw import map as draw_map
 from app.draw import pin as draw_pin
 from app.draw import scores as draw_scores
 from app.draw import states as draw_states
 from app.draw import view as draw_view
-from app.draw.view import SCALES, Look
-from app.server import cache
+from app.draw.view import SCALES
+from app.server import cache, rule
 from app.server.context import Context
 from probe.errors import ProbeError
 from probe.maps.attention_map import AttentionMap
 
 ASIDE = 310  # pixels beside a map for its texts and what is pinned
+GAP = 36  # pixels between the two
 READABLE = 13  # pixels a cell; where a map would need smaller ones to leave that room, all that is below it
 
 
@@ -45,7 +47,7 @@ def draw_browse(source: Source, context: Context) -> None:
     maps = cache.all_maps(source)
     _follow_old_link(maps)
     allowed = {**draw_list.allowed_links(maps), **draw_view.allowed_links()}
-    notes = links.note_misfits("browse", allowed, links.list_ranges(maps))
+    notes = links.note_misfits("browse", allowed, {**links.list_ranges(maps), **draw_view.ranges()})
     board = cache.board(source)
     board.wait_if_small()
     with st.sidebar:
@@ -55,7 +57,8 @@ def draw_browse(source: Source, context: Context) -> None:
     listing = cache.run_listing(source, run, filters)
     if not listing.known:
         return draw_states.draw_no_run(run.checkpoint, run.direction)
-    current, note = draw_list.current_example(listing)
+    opening = cache.typical(source, run) if filters == Filters() else None
+    current, note = draw_list.current_example(listing, opening)
     with st.sidebar:
         if not board.complete:
             draw_list.draw_progress(board)
@@ -89,9 +92,10 @@ def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: d
     amap = cache.read(source, row)
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(SIZES[-1])
-    whole, _ = views.in_unit(amap, None, look.unit)
-    start, notes = draw_view.draw_start(max(whole.weights.shape), look, current)
-    shown = cache.shown(source, row, look.unit, start, look.size)
+    whole, _ = cache.in_unit(source, row, look.unit)
+    columns = layout.most_columns(whole, screen.width())
+    window, notes = draw_view.draw_window(whole, look, columns, palette.current())
+    shown = views.thinned(cache.shown(source, row, look.unit, window), look.least, look.heaviest)
     pin, pin_notes = Pin.of_link(st.query_params.get("pin"), shown.amap)
     draw_states.draw_notes([*notes, *pin_notes])
     top = 1.0 if look.scale == SCALES[0] else float(shown.cells["weight"].max())
@@ -106,42 +110,33 @@ def draw_one(source: Source, run: Run, listing: Listing, current: str, scores: d
     draw_scores.draw_scores(pd.Series(scores), means, "mean")
     if shown.gold is not None:
         draw_map.draw_key()
-    draw_body(shown, amap, run, look, top, pin, scores)
+    draw_pin.draw_summary(shown, pin)
+    draw_body(shown, amap, run, top, pin, scores)
     draw_scores.draw_all([(amap.checkpoint, pd.Series(scores), means)])
     draw_example.draw_table([shown])
 
 
 def draw_body(
-    shown: Shown, amap: AttentionMap, run: Run, look: Look, top: float, pin: Pin | None, scores: dict[str, float]
+    shown: Shown, amap: AttentionMap, run: Run, top: float, pin: Pin | None, scores: dict[str, float]
 ) -> None:
     """The map, and beside it (or below, if one of the two is too wide) what is pinned and the texts."""
-    colours = palette.current()
-    page = draw_example.PAGE_WIDTH
-    step, width = draw_map.chart_size(shown.window, page - ASIDE)
+    colours, page, margin = palette.current(), screen.width(), layout.margin(shown.amap)
+    step, width = layout.chart_size(shown.window, page - ASIDE, margin)
     aside = step >= READABLE and width <= page - ASIDE
     if not aside:
-        step, width = draw_map.chart_size(shown.window, page)
-    subtitle = [_subtitle(scores, amap.normalisation), *draw_example.outside(shown), *_pinned(shown, pin, aside)]
-    room = page - width - 40 if aside else page
-    with st.container(horizontal=aside, gap="medium"):  # which wraps in a narrow window
+        step, width = layout.chart_size(shown.window, page, margin)
+    subtitle = [_subtitle(scores, amap.normalisation), *draw_example.outside(shown)]
+    room = page - width - GAP if aside else page
+    with st.container(horizontal=aside, gap="medium", wrap=not aside):
         with st.container(width=width if aside else "stretch"):
             draw_example.draw_chart(
-                shown, colours, title=_title(shown, run), subtitle=subtitle, top=top, step=step, key="map", pin=pin
-            )
+                shown, colours, title=_title(shown, run), subtitle=subtitle, top=top, step=step, key="map", pin=pin,
+                width=width,
+            )  # fmt: skip
         with st.container(width=room if aside else "stretch"):
-            if pin is None:
-                draw_pin.draw_hint()
-            else:
-                draw_pin.draw_pin(shown, pin, colours, top, min(room, 700) - 20)
+            if pin is not None:
+                draw_pin.draw_pin(shown, pin, colours, top, room)
             draw_example.draw_texts(amap)
-
-
-def _pinned(shown: Shown, pin: Pin | None, aside: bool) -> list[str]:
-    """Where to look for what a click has opened, if that is below the map."""
-    if pin is None or aside:
-        return []
-    tokens = f"{shown.amap.student.tokens[pin.row]} with {shown.amap.teacher.tokens[pin.column]}"
-    return [f"pinned: {tokens}, weight {shown.amap.weights[pin.row, pin.column]:.3f}; more below the map"]
 
 
 def _title(shown: Shown, run: Run) -> str:
@@ -151,5 +146,5 @@ def _title(shown: Shown, run: Run) -> str:
 def _subtitle(scores: dict[str, float], normalisation: str) -> str:
     line = f"{normalisation} normalisation"
     if scores["top1_possible"] == scores["top1_possible"]:
-        return f"top-1 {scores['top1_sure']:.2f} sure, {scores['top1_possible']:.2f} possible · {line}"
+        return f"{rule.said('top-1')} {scores['top1_sure']:.2f} sure, {scores['top1_possible']:.2f} possible · {line}"
     return line

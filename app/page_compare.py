@@ -12,28 +12,26 @@ from app import pages
 from app.data import view as views
 from app.data.changes import changed_lines, difference_cells
 from app.data.downloads import Picture, file_stem
+from app.data.layout import GAP, Grid
 from app.data.listing import PAIR_SORTS, Listing, Run
 from app.data.source import Source
 from app.data.view import Pin, Shown
 from app.draw import example as draw_example
-from app.draw import links, palette
+from app.draw import links, palette, screen
 from app.draw import list as draw_list
 from app.draw import map as draw_map
 from app.draw import scores as draw_scores
 from app.draw import states as draw_states
 from app.draw import view as draw_view
 from app.draw.choice import several
-from app.draw.palette import Palette
 from app.draw.view import SCALES
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from app.server.scores import ScoreBoard
 from probe.errors import ProbeError
 
-MOST = 4  # runs beside the reference
 ZOOM = 40  # targets a side, so that two maps fit beside each other
-TABLE = 430  # pixels of the table of changed lines, beside the difference
-GAP = 32  # pixels between two maps, and the rest of the axis labels
+TABLE = 360  # pixels of the table of changed lines, beside the difference
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def draw_compare(source: Source, context: Context) -> None:
         return draw_states.draw_one_run(names[0])
     allowed = {**draw_list.allowed_links(maps), **draw_view.allowed_links()}
     allowed |= {"reference": names, "runs": names, "sort": list(PAIR_SORTS)}
-    notes = links.note_misfits("compare", allowed)
+    notes = links.note_misfits("compare", allowed, draw_view.ranges())
     board = cache.board(source)
     board.wait_if_small()
     with st.sidebar:
@@ -97,7 +95,7 @@ def draw_runs(names: list[str]) -> tuple[str, list[str]]:
     )
     rest = [name for name in names if name != reference]
     picked = several(
-        "Runs set against it", rest, rest[:1], "runs", most=MOST, tip="The list goes by the first of them."
+        "Runs set against it", rest, rest[:1], "runs", tip="The list goes by the first of them."
     )
     return reference, picked or rest[:1]
 
@@ -108,10 +106,15 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
     reference = cache.read(source, stored[0])
     toolbar = st.container(horizontal=True, vertical_alignment="center")
     look = draw_view.draw_look(ZOOM)
-    whole, _ = views.in_unit(reference, None, look.unit)
-    start, notes = draw_view.draw_start(max(whole.weights.shape), look, current)
+    whole, _ = cache.in_unit(source, stored[0], look.unit)
+    grid = Grid.of(whole, look.size, min(look.size, len(whole.teacher)), len(stored), screen.width())
+    window, notes = draw_view.draw_window(whole, look, grid.columns, palette.current())
     compared = [
-        Compared(cache.shown(source, row, look.unit, start, look.size), pd.Series(board.score(row))) for row in stored
+        Compared(
+            views.thinned(cache.shown(source, row, look.unit, window), look.least, look.heaviest),
+            pd.Series(board.score(row)),
+        )
+        for row in stored
     ]
     pin, misfits = Pin.of_link(st.query_params.get("pin"), compared[0].shown.amap)
     draw_states.draw_notes([*notes, *misfits])
@@ -124,10 +127,10 @@ def draw_one(source: Source, board: ScoreBoard, run: Run, others: list[str], lis
         pages.draw_link(
             "browse", "Browse it", example=current, checkpoint=run.checkpoint, direction=run.direction
         )  # fmt: skip
-    draw_finding(compared)
+    draw_finding(source, run, compared)
     if compared[0].shown.gold is not None:
         draw_map.draw_key()
-    draw_maps(compared, look.scale, top, pin)
+    draw_maps(compared, look.scale, top, pin, grid)
     draw_scores.draw_all([(one.shown.amap.checkpoint, one.scores, _means(source, one, run)) for one in compared])
     draw_example.draw_table(tables)
 
@@ -142,12 +145,39 @@ def _means(source: Source, one: Compared, run: Run) -> pd.Series:
     return cache.means(source, one.shown.amap.checkpoint, run.direction, run.normalisation)
 
 
-def draw_finding(compared: list[Compared]) -> None:
-    """What differs, in numbers: each run's scores with their distance from the reference's."""
+def draw_finding(source: Source, run: Run, compared: list[Compared]) -> None:
+    """What differs, in numbers: a run's scores with their distance from the reference's, or a table of many runs."""
     first = compared[0]
+    if len(compared) > 2:
+        return draw_ranking(source, run, compared)
     for one in compared[1:]:
         st.text(f"{one.shown.amap.checkpoint}, and its difference from {first.shown.amap.checkpoint}:")
         draw_scores.draw_scores(one.scores, first.scores, "from")
+
+
+def draw_ranking(source: Source, run: Run, compared: list[Compared]) -> None:
+    """All runs on screen as a table, the best on this example first; each column can be sorted by."""
+    base = compared[0].scores["top1_sure"]
+    frame = pd.DataFrame(
+        {
+            "run": [one.shown.amap.checkpoint for one in compared],
+            "top-1, sure": [one.scores["top1_sure"] for one in compared],
+            "from the reference": [one.scores["top1_sure"] - base for one in compared],
+            "top-1, possible": [one.scores["top1_possible"] for one in compared],
+            "gold mass, sure": [one.scores["gold_mass_sure"] for one in compared],
+            "mean of the run": [_means(source, one, run)["top1_sure"] for one in compared],
+        }
+    )
+    if frame["top-1, sure"].isna().all():
+        return
+    frame = frame.sort_values("top-1, sure", ascending=False, kind="stable")
+    config = {
+        name: st.column_config.NumberColumn(rule.said(name), format="%+.2f" if name.startswith("from") else "%.2f")
+        for name in frame.columns[1:]
+    }
+    first = frame.iloc[0]
+    said = f"{len(frame)} runs on this example; the best is {first['run']}, top-1 {first['top-1, sure']:.2f}"
+    st.dataframe(frame, hide_index=True, column_config=config, height="content", key="ranking", alt=said)
 
 
 def _differences(compared: list[Compared]) -> list[Shown]:
@@ -178,36 +208,48 @@ def _title(shown: Shown) -> str:
     return f"{shown.amap.checkpoint} · {shown.amap.direction}{unit}"
 
 
-def draw_maps(compared: list[Compared], scale: str, top: float, pin: Pin | None) -> None:
-    """The reference, then each run's map and its difference; on one scale, in as many columns as fit."""
-    colours = palette.current()
-    step, _ = draw_map.chart_size(compared[0].shown.window, draw_example.PAGE_WIDTH // 2 - GAP, 480)
+def draw_maps(compared: list[Compared], scale: str, top: float, pin: Pin | None, grid: Grid) -> None:
+    """All maps beside each other on one scale, then each run's difference from the reference, and where it is from."""
     differences = _differences(compared)
-    with st.container(horizontal=True, gap="small"):
-        for number, one in enumerate(compared):
-            _draw_map(one, top, step, pin, colours, "reference" if number == 0 else "")
-            if number:
-                _draw_difference(differences[number - 1], compared[0], _span(differences, scale), step, pin, colours)
-                with st.container(width=TABLE):
-                    draw_changes(compared[0], one)
+    span = _span(differences, scale)
+    for row in range(0, len(compared), grid.abreast):
+        with st.container(horizontal=True, gap="small", wrap=False):
+            for number, one in list(enumerate(compared))[row : row + grid.abreast]:
+                with st.container(width=grid.width):
+                    _draw_map(one, top, pin, grid, "reference" if number == 0 else "")
+    if len(compared) > 2:
+        for row in range(0, len(differences), grid.abreast):
+            with st.container(horizontal=True, gap="small", wrap=False):
+                for difference in differences[row : row + grid.abreast]:
+                    with st.container(width=grid.width):
+                        _draw_difference(difference, compared[0], span, pin, grid)
+        runs = {one.shown.amap.checkpoint: one for one in compared[1:]}
+        picked = st.selectbox("Where it comes from, in", list(runs), key="changes of", width=300)
+        return draw_changes(compared[0], runs[draw_list.one_of(picked, list(runs))])
+    beside = screen.width() - grid.width - 2 * GAP
+    with st.container(horizontal=True, gap="medium", wrap=beside < TABLE):
+        with st.container(width=grid.width):
+            _draw_difference(differences[0], compared[0], span, pin, grid)
+        with st.container(width=beside if beside >= TABLE else "stretch"):
+            draw_changes(compared[0], compared[1])
 
 
-def _draw_map(one: Compared, top: float, step: int, pin: Pin | None, colours: Palette, note: str) -> None:
+def _draw_map(one: Compared, top: float, pin: Pin | None, grid: Grid, note: str) -> None:
     score = one.scores["top1_sure"]
-    lines = [" · ".join(filter(None, [note, "" if pd.isna(score) else f"top-1 {score:.2f} sure"]))]
+    said = "" if pd.isna(score) else f"{rule.said('top-1')} {score:.2f}" + (" sure" if grid.abreast == 2 else "")
+    lines = [" · ".join(filter(None, [note, said]))]
+    subtitle = [*filter(None, lines), *([] if grid.bare else draw_example.outside(one.shown))]
     draw_example.draw_chart(
-        one.shown, colours, title=_title(one.shown), subtitle=[*filter(None, lines), *draw_example.outside(one.shown)],
-        top=top, step=step, key=f"map-{one.shown.amap.checkpoint}", pin=pin,
+        one.shown, palette.current(), title=_title(one.shown), subtitle=subtitle, top=top, step=grid.step,
+        key=f"map-{one.shown.amap.checkpoint}", pin=pin, width=grid.width, bare=grid.bare,
     )  # fmt: skip
 
 
-def _draw_difference(
-    shown: Shown, reference: Compared, span: float, step: int, pin: Pin | None, colours: Palette
-) -> None:
+def _draw_difference(shown: Shown, reference: Compared, span: float, pin: Pin | None, grid: Grid) -> None:
     name, base = shown.amap.checkpoint, reference.shown.amap.checkpoint
     draw_example.draw_chart(
-        shown, colours, title=f"{name} − {base}", subtitle=["0 is the colour between; gold stays outlined"],
-        top=span, step=step, key=f"difference-{name}", pin=pin, difference=True,
+        shown, palette.current(), title=f"{name} − {base}", subtitle=["gold stays outlined"], top=span,
+        step=grid.step, key=f"difference-{name}", pin=pin, difference=True, width=grid.width, bare=grid.bare,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from app.draw import list as draw_list
 from app.draw import states as draw_states
 from app.draw.choice import several
 from app.draw.list import Run
-from app.server import cache
+from app.server import cache, rule
 from app.server.context import Context
 from app.server.export_job import ExportJob
 from app.server.export_worker import FORMATS
@@ -105,7 +105,8 @@ def draw_summary(examples: pd.DataFrame, taken: pd.DataFrame, formats: list[str]
     count = f"{taken['example_id'].nunique()} examples, {len(taken)} maps, {len(taken) * len(formats)} files"
     st.text(f"{count} and a manifest" + (" (none has these words; these resemble them)" if similar else ""))
     columns = ["example_id", "category", "size", *(["top1_sure"] if examples["top1_sure"].notna().any() else [])]
-    config = {"example_id": "example", "top1_sure": st.column_config.NumberColumn("top-1, sure", format="%.2f")}
+    score = st.column_config.NumberColumn(rule.said("top-1, sure"), format="%.2f")
+    config = {"example_id": "example", "top1_sure": score}
     st.dataframe(
         examples[columns], hide_index=True, height=240, column_config=config,
         alt=f"The {len(examples)} examples that are exported",

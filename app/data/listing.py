@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,8 @@ PAIR_SORTS = ("difference", "apart", *(name for name in SORTS if name != "differ
 COLUMNS = ("example_id", "category", "checkpoint", "direction", "normalisation", "n_student", "n_teacher", "text")
 LABELS = ("category", "checkpoint", "direction", "normalisation")
 ALIKE = 75  # of 100: how much of what was typed must be found, in order, where no example has all of it
+PLAIN = r"[A-Z][A-Za-z ,.'-]{25,}"  # a text that a stranger can read
+FEW = (10, 45)  # targets of a map that one takes in at a glance
 SHORTEST = 4  # letters; shorter words resemble everything
 
 
@@ -99,9 +103,35 @@ def catalog(store: MapStore) -> pd.DataFrame:
         row=np.arange(len(frame)),
         size=[f"{n}×{m}" for n, m in zip(frame["n_student"], frame["n_teacher"], strict=True)],
         cells=frame["n_student"] * frame["n_teacher"],
+        place=natural_places(frame["example_id"].tolist()),
         length=frame[["n_student", "n_teacher"]].max(axis=1),
         haystack=haystack,
     )
+
+
+def natural_places(names: Sequence[str]) -> np.ndarray:
+    """The place of each name in the order in which people count: example-9 before example-10; equal names share it."""
+    ordered = sorted(set(names), key=_natural)
+    places = {name: place for place, name in enumerate(ordered)}
+    return np.array([places[name] for name in names], dtype=np.int64)
+
+
+def _natural(name: str) -> tuple[object, ...]:
+    """Stretches of digits by their number, what is between them as it is; a name decides where two are equal."""
+    parts = re.split(r"([0-9]{1,18})", name)
+    return (*(int(part) if place % 2 else part for place, part in enumerate(parts)), name)
+
+
+def typical(frame: pd.DataFrame) -> str | None:
+    """The example that a stranger understands, to open with: a short one in plain letters, whose score is nearest to
+    the mean of the run; without scores the first. None where no example is plain and short."""
+    plain = frame["text"].str.fullmatch(PLAIN) & frame["length"].between(*FEW)
+    found = frame[plain]
+    if found.empty:
+        return None
+    far = (found["top1_sure"] - frame["top1_sure"].mean()).abs().fillna(0)
+    order = pd.DataFrame({"far": far.round(3), "place": found["place"]})
+    return str(found.loc[order.sort_values(["far", "place"]).index[0], "example_id"])
 
 
 def search(frame: pd.DataFrame, text: str) -> tuple[pd.DataFrame, bool]:
@@ -135,7 +165,7 @@ def chosen(frame: pd.DataFrame, filters: Filters) -> tuple[pd.DataFrame, bool]:
 
 
 def order(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The list sorted by a name of ``SORTS``; unscored examples come last, equals in the order of their ids.
+    """The list sorted by a name of ``SORTS``; unscored examples come last, equals in the natural order of their ids.
 
     ``difference``: where the other run differs most in its score, and without scores in its maps (``apart``).
     """
@@ -144,7 +174,7 @@ def order(frame: pd.DataFrame, by: str) -> pd.DataFrame:
         if of in frame and frame[of].notna().any():
             keys[name] = -frame[of].abs()
     key = keys.get("worst" if by in ("difference", "apart") and by not in keys else by)
-    frame = frame.sort_values("example_id", kind="stable")
+    frame = frame.iloc[np.argsort(natural_places(frame["example_id"].tolist()), kind="stable")]
     return frame if key is None else frame.loc[key[frame.index].sort_values(kind="stable", na_position="last").index]
 
 

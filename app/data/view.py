@@ -5,8 +5,9 @@ No Streamlit in here. The page, the downloads and the tests all read these frame
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,8 @@ from probe.scoring.measures import TIE
 from probe.scoring.metrics import gold_cells
 from probe.text.axis import TokenAxis
 
+PIECE, LONGEST_CHARACTER = "‹", 8  # how a byte begins as it is shown; letters of the longest emoji that is put behind
+BREAK, NO_BREAK = "\u200b", "\u2060"  # where a line may end, and where it may not
 SIZES = (20, 40, 80)  # targets a side drawn at once; with more than 80, cells are below 10 px and labels unreadable
 STATUS = ("", "none", "possible", "sure")  # of a cell in gold; the first where there is no gold
 OUTCOMES = ("", "no gold", "miss", "possible", "sure")  # of a heaviest cell; the first for all others
@@ -48,8 +51,39 @@ class Shown:
 def shown(amap: AttentionMap, gold: Gold | None, unit: str, start: int, size: int) -> Shown:
     """The map in ``unit``, at most ``size`` of them a side, from number ``start`` of the longer side."""
     amap, gold = in_unit(amap, gold, unit)
-    window = window_at(amap.student, amap.teacher, start, size)
+    return framed(amap, gold, unit, window_at(amap.student, amap.teacher, start, size))
+
+
+def framed(amap: AttentionMap, gold: Gold | None, unit: str, window: Window) -> Shown:
+    """A window of a map that is in ``unit`` already."""
     return Shown(amap, gold, unit, window, map_cells(amap, gold, window))
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a window begins: at target ``start`` of the longer side, or at ``row`` and ``column`` where these are set.
+
+    Of two sides of which one is set, the other follows by bytes, so that both show the same text.
+    """
+
+    start: int = 0
+    row: int | None = None
+    column: int | None = None
+
+
+def window_of(student: TokenAxis, teacher: TokenAxis, place: Place, rows: int, columns: int) -> Window:
+    """The window of at most ``rows`` and ``columns`` at a place; it never leaves the map."""
+    row, column = place.row, place.column
+    if row is None and column is None:
+        first = place.start
+        if len(student) >= len(teacher):
+            return _led(student, teacher, first, rows, columns)
+        return _turned(_led(teacher, student, first, columns, rows))
+    if column is None:
+        return _led(student, teacher, row or 0, rows, columns)
+    if row is None:
+        return _turned(_led(teacher, student, column, columns, rows))
+    return Window(_range(row, rows, len(student)), _range(column, columns, len(teacher)))
 
 
 def window_at(student: TokenAxis, teacher: TokenAxis, start: int, size: int = SIZES[-1]) -> Window:
@@ -57,15 +91,52 @@ def window_at(student: TokenAxis, teacher: TokenAxis, start: int, size: int = SI
 
     The shorter side follows by bytes, so that both show the same text.
     """
-    longer, shorter = (student, teacher) if len(student) >= len(teacher) else (teacher, student)
-    start = max(0, min(start, len(longer) - size))
-    lead = (start, min(start + size, len(longer)))
-    first = 0 if start == 0 else _first_reaching(shorter, longer.spans[start][0])
-    if lead[1] == len(longer):
-        first = len(shorter)
-    first = max(0, min(first, len(shorter) - size))
-    follow = (first, min(first + size, len(shorter)))
-    return Window(lead, follow) if longer is student else Window(follow, lead)
+    return window_of(student, teacher, Place(start), size, size)
+
+
+def _led(lead: TokenAxis, follow: TokenAxis, start: int, size: int, other: int) -> Window:
+    """A window whose rows are ``size`` of ``lead`` from ``start``, and whose columns show the same text."""
+    leading = _range(start, size, len(lead))
+    first = 0 if leading[0] == 0 else _first_reaching(follow, lead.spans[leading[0]][0])
+    if leading[1] == len(lead) and size >= other:
+        first = len(follow)
+    return Window(leading, _range(first, other, len(follow)))
+
+
+def _range(start: int, size: int, length: int) -> tuple[int, int]:
+    first = max(0, min(start, length - size))
+    return first, min(first + size, length)
+
+
+def _turned(window: Window) -> Window:
+    return Window(window.columns, window.rows)
+
+
+def overview(amap: AttentionMap, most: int = 48) -> pd.DataFrame:
+    """The whole of a map, at most ``most`` blocks a side: ``row`` and ``column``, where each begins, the ends behind
+    it, and ``weight``, the heaviest of the block."""
+    edges = [np.linspace(0, size, min(size, most) + 1).astype(int) for size in amap.weights.shape]
+    heaviest = np.maximum.reduceat(np.maximum.reduceat(amap.weights, edges[0][:-1], axis=0), edges[1][:-1], axis=1)
+    rows, columns = (grid.ravel() for grid in np.mgrid[: heaviest.shape[0], : heaviest.shape[1]])
+    return pd.DataFrame(
+        {
+            "row": edges[0][rows], "row_end": edges[0][rows + 1],
+            "column": edges[1][columns], "column_end": edges[1][columns + 1],
+            "weight": heaviest.ravel().astype(float).round(4),
+        }
+    )  # fmt: skip
+
+
+def thinned(shown: Shown, least: float, heaviest: int) -> Shown:
+    """The map with the cells of at least the weight ``least`` and at most the rank ``heaviest`` (0: any) alone, and
+    with all gold links."""
+    if not least and not heaviest:
+        return shown
+    cells = shown.cells
+    keep = cells["weight"] >= least
+    if heaviest:
+        keep &= cells["rank"] <= heaviest
+    return replace(shown, cells=cells[keep | cells["gold"].isin(["sure", "possible"])])
 
 
 def _first_reaching(axis: TokenAxis, byte: int) -> int:
@@ -149,6 +220,20 @@ def _bytes(axis: TokenAxis) -> list[str]:
     return [f"{start} to {end}" for start, end in axis.spans]
 
 
+def labels(text: str, axis: TokenAxis) -> list[str]:
+    """The tokens as they are shown, a byte piece with the character of which it is a part: ‹F0› 🙂."""
+    if not any(PIECE in token for token in axis.tokens):
+        return list(axis.tokens)
+    data = text.encode("utf-8", "surrogatepass")
+    spans = (None, *axis.spans, None)
+    made = []
+    for place, (token, span) in enumerate(zip(axis.tokens, axis.spans, strict=True), 1):
+        shared = span[0] < span[1] and span in (spans[place - 1], spans[place + 1])
+        whole = data[slice(*span)].decode("utf-8", "replace").strip() if shared and PIECE in token else ""
+        made.append(f"{token} {whole}" if 0 < len(whole) <= LONGEST_CHARACTER else token)
+    return made
+
+
 @dataclass(frozen=True)
 class Pin:
     """A cell that was clicked: a student row and a teacher column of the map on screen."""
@@ -183,5 +268,10 @@ def outcome_counts(cells: pd.DataFrame) -> dict[str, int]:
 
 
 def joined(tokens: Sequence[str]) -> str:
-    """Tokens in one line with a bar between them, to see where a tokenizer cuts."""
-    return "│".join(tokens)
+    """Tokens in one line with a bar between them, to see where a tokenizer cuts; lines break behind bars alone."""
+    return f"│{BREAK}".join(NO_BREAK.join(token) if any(map(_is_wide, token)) else token for token in tokens)
+
+
+def _is_wide(letter: str) -> bool:
+    """Whether a line may break beside a letter without any space: Chinese, Japanese and Korean ones."""
+    return unicodedata.east_asian_width(letter) in "WF" and unicodedata.category(letter) == "Lo"

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from app.data import view
+from app.data import layout, view
 from app.data.annotations import LEVELS, Links
 from app.data.desk import NEXT, unlinked
 from app.data.view import Window
 from app.draw import desk as draw_desk
 from app.draw import grid as draw_grid
 from app.draw import map as draw_map
-from app.draw import palette
+from app.draw import palette, screen
 from app.draw import states as draw_states
 from app.draw import view as draw_view
 from app.draw.desk import Seat
@@ -24,7 +24,6 @@ from app.draw.view import SCALES, Look
 from probe.gold.reading import Link
 from probe.maps.attention_map import AttentionMap
 
-WIDTH = 900  # pixels of the main part in a window of 1440
 SIZE = 40  # targets a side at once: cells that are easy to hit
 BRUSHES = ("next", *LEVELS[::-1])
 AROUND = "sure → possible → none"  # what the first of them is called
@@ -115,8 +114,9 @@ def allowed_links() -> dict[str, list[str]]:
 def draw_window(amap: AttentionMap) -> tuple[Window, list[str]]:
     """The whole of a short map, a part of a long one, chosen by a slider; and a note if the link's part is none."""
     longest = max(len(amap.student), len(amap.teacher))
-    start, notes = draw_view.draw_start(longest, Look("token", SCALES[0], SIZE), amap.example_id)
-    return view.window_at(amap.student, amap.teacher, start, SIZE), notes
+    size = min(SIZE, layout.most_columns(amap, screen.width()))
+    start, notes = draw_view.draw_start(longest, Look("token", SCALES[0], size), amap.example_id)
+    return view.window_at(amap.student, amap.teacher, start, size), notes
 
 
 def draw_links(seat: Seat, window: Window, other: Other | None) -> None:
@@ -136,7 +136,7 @@ def draw_links(seat: Seat, window: Window, other: Other | None) -> None:
     cells = draw_grid.grid_cells(
         seat.amap, window, seat.desk.links, other.links if other else None, weights=bool(weights)
     )
-    step, width = draw_map.chart_size(window, WIDTH)
+    step, width = layout.chart_size(window, screen.width(), layout.margin(seat.amap))
     key = f"grid {seat.amap.example_id} {st.session_state.get(draw_desk.CLICKS, 0)}"
 
     def click() -> None:
@@ -147,7 +147,7 @@ def draw_links(seat: Seat, window: Window, other: Other | None) -> None:
 
     spec = draw_grid.grid(cells, seat.amap, window, colours, step)
     select = click if seat.name else "ignore"
-    left, right = beside(width)
+    left, right, _ = beside(width)
     left.vega_lite_chart(spec, theme=None, width="content", key=key, on_select=select, alt=said(seat))
     with right:
         draw_counts(seat)

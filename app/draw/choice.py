@@ -24,9 +24,10 @@ def several(
         most: how many may be chosen; the first are taken.
     """
     if len(options) <= SHORT and all(option in ours or TAME.fullmatch(named(option)) for option in options):
-        found = st.pills(
+        place = st.container() if width == "stretch" else st.container(width=width)
+        found = place.pills(  # of a width of its own, because others do not wrap
             label, options, selection_mode="multi", default=list(default), key=key, bind="query-params",
-            format_func=named, width="stretch" if width == "stretch" else "content", help=tip,
+            format_func=named, width="stretch", help=tip,
         )  # fmt: skip
     else:
         found = st.multiselect(

@@ -15,7 +15,6 @@ from app.draw import map as draw_map
 from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 
-PAGE_WIDTH = 915  # pixels of the main part in a window of 1440; wider windows leave a margin
 HOW_TO_READ = """
 - Each **row** is a token the student predicts, each **column** a token the teacher predicts, from the same text.
 - A strong colour: the two are matched strongly. In **t2s** maps each row sums to 1, in **s2t** maps each column.
@@ -89,12 +88,12 @@ def _picture_help(picture: Picture, number: int) -> str:
 
 def draw_chart(
     shown: Shown, palette: Palette, *, title: str, subtitle: Sequence[str], top: float, step: int, key: str,
-    pin: Pin | None, difference: bool = False,
+    pin: Pin | None, width: int, difference: bool = False, bare: bool = False,
 ) -> None:  # fmt: skip
-    """One heatmap; a click on a cell pins it."""
+    """One heatmap, its title in ``width`` pixels; a click on a cell pins it."""
     spec = draw_map.heatmap(
-        shown.cells, shown.amap, shown.window, palette,
-        title=title, subtitle=subtitle, scale=draw_map.Scale(top, difference), step=step, unit=shown.unit, pin=pin,
+        shown.cells, shown.amap, shown.window, palette, title=title, subtitle=subtitle,
+        scale=draw_map.Scale(top, difference), step=step, unit=shown.unit, pin=pin, bare=bare, width=width,
     )  # fmt: skip
 
     def click() -> None:

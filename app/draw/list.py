@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from app.data.listing import SORTS, Filters, Listing, Run
-from app.draw import links
+from app.draw import links, screen
+from app.server import rule
 from app.server.scores import ScoreBoard
 
 ALL = "all"
 DIRECTIONS = ("t2s", "s2t")
 COLUMNS = {
-    "example_id": st.column_config.TextColumn("example", width=145),
-    "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=55, help="over sure links"),
+    "example_id": st.column_config.TextColumn("example", width=118),
+    "top1_sure": st.column_config.NumberColumn("top-1", format="%.2f", width=52, help="over sure links"),
     "difference": st.column_config.NumberColumn(
-        "change", format="%+.2f", width=62, help="top-1 of the run minus that of the one it is set against"
+        "change", format="%+.2f", width=60, help="top-1 of the run minus that of the one it is set against"
     ),
     "distance": st.column_config.NumberColumn(
-        "apart", format="%.2f", width=52, help="mean share of a line's weight that lies elsewhere in the other map"
+        "apart", format="%.2f", width=48, help="mean share of a line's weight that lies elsewhere in the other map"
     ),
     "size": st.column_config.TextColumn("size", width=70, help="student × teacher targets"),
 }
-NARROW = {"example_id": st.column_config.TextColumn("example", width=95)}  # so that four columns fit
+LIST_HEIGHT, ROW_HEIGHT = 405, 30  # pixels
+NARROW = {"example_id": st.column_config.TextColumn("example", width=80)}  # so that four columns fit
 
 
 def allowed_links(maps: pd.DataFrame) -> dict[str, list[str]]:
@@ -54,6 +58,13 @@ def _categories(maps: pd.DataFrame) -> list[str]:
 def one_of(value: object, options: list[str]) -> str:
     """The value if it is an option, else the first one: what a browser sends need not be an option."""
     return str(value) if value in options else options[0]
+
+
+def run_query(maps: pd.DataFrame, **wanted: str) -> dict[str, str]:
+    """The parameters of a run, such as checkpoint="dskd-cma", without those that a page begins with: it would take
+    them out of the link again, and each is a step back."""
+    options = allowed_links(maps)
+    return {name: value for name, value in wanted.items() if value != options[name][0]}
 
 
 def draw_run(maps: pd.DataFrame) -> Run:
@@ -159,15 +170,26 @@ def draw_list(listing: Listing, current: str | None, key: str) -> None:
     st.dataframe(
         listing.table,
         hide_index=True,
-        height=345,
-        row_height=30,
+        height=LIST_HEIGHT,
+        row_height=ROW_HEIGHT,
         key=key,
         on_select=pick,
         selection_mode="single-row",
         selection_default={"selection": {"rows": [listing.places[current]] if current in listing.places else []}},
-        column_config=COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS,
+        column_config=_columns(listing),
         alt="Examples of this run with their top-1 accuracy",
     )
+    if current in listing.places:
+        screen.draw_scroll(listing.places[current], key, ROW_HEIGHT)
+
+
+def _columns(listing: Listing) -> dict[str, Any]:
+    """How the columns are shown: narrower where there are four, and with a word where they are not of gold."""
+    config = COLUMNS | NARROW if "distance" in listing.table.column_names else COLUMNS
+    if rule.is_on():
+        tip = "over the sure links of the span rule"
+        config = config | {"top1_sure": st.column_config.NumberColumn("rule", format="%.2f", width=52, help=tip)}
+    return config
 
 
 @st.fragment(run_every="1.5s")
@@ -195,9 +217,10 @@ def list_key(what: str, listing: Listing, current: str | None) -> str:
     return f"{base} {number}"
 
 
-def current_example(listing: Listing) -> tuple[str | None, list[str]]:
-    """The example named by the link, else the first of the list; and a note if the link names one that is not here."""
-    first = listing.ids[0] if listing.ids else None
+def current_example(listing: Listing, typical: str | None = None) -> tuple[str | None, list[str]]:
+    """The example named by the link, else the ``typical`` one, else the first of the list; and a note if the link
+    names one that is not here."""
+    first = typical if typical in listing.places else listing.ids[0] if listing.ids else None
     wanted = st.query_params.get("example")
     if wanted is None or wanted in listing.places:
         return wanted or first, []

@@ -14,8 +14,11 @@ import pandas as pd
 import pyarrow as pa
 import streamlit as st
 
-from app.data.view import Pin, Window
+from app.data.layout import LABEL_LIMIT
+from app.data.letters import wrapped
+from app.data.view import Pin, Window, labels
 from app.draw.palette import Palette
+from app.server import rule
 from probe.maps.attention_map import AttentionMap
 
 # Outcomes differ by shape, gold by outline: nothing hangs on telling two colours apart.
@@ -30,9 +33,6 @@ KEY = (
 )
 FONT = '"Source Code Pro", "DejaVu Sans Mono", "Noto Sans CJK SC", "Noto Color Emoji", monospace'
 SANS = '"Source Sans", "Source Sans Pro", sans-serif'
-LABEL_LIMIT = 110  # pixels of a token's label; longer ones are cut, the tooltip has them whole
-MARGIN = 88  # pixels beside the cells: the axis title and labels of usual length
-HIGHEST = 720  # pixels that a map may be high before its cells get smaller
 # Columns of the drawn data; the tooltip shows them all, under these names and in this order.
 TOOLTIP = {
     "student_token": "student token",
@@ -61,20 +61,10 @@ class Scale:
     difference: bool = False
 
 
-def chart_size(window: Window, width: int, height: int = HIGHEST) -> tuple[int, int]:
-    """Pixels a cell, and pixels that the whole chart is wide, when it may be ``width`` wide and
-    its cells ``height`` high.
-
-    A cell is 10 pixels at least, the smallest whose label can be read (then the chart may be wider), and 28 at most.
-    """
-    rows, columns = (stop - start for start, stop in (window.rows, window.columns))
-    step = max(10, min(28, (width - MARGIN) // columns, height // rows))
-    return step, MARGIN + max(columns * step, 260)  # the title and the colour legend need 260
-
-
 def draw_key(key: Sequence[str] = KEY) -> None:
     """The key to the marks, in small letters of full strength: a caption's are too faint for thin shapes."""
-    st.markdown(":small[" + " &emsp; ".join(key) + "]")
+    words = (part.replace("gold link", "link of the span rule") if rule.is_on() else part for part in key)
+    st.markdown(":small[" + " &emsp; ".join(words) + "]")
 
 
 def heatmap(
@@ -89,6 +79,8 @@ def heatmap(
     step: int,
     unit: str = "token",
     pin: Pin | None = None,
+    bare: bool = False,
+    width: int = 900,
 ) -> dict[str, Any]:
     """Draw the cells of :func:`app.data.view.map_cells`: student targets downwards, teacher targets to the right.
 
@@ -99,26 +91,33 @@ def heatmap(
         step: pixels a cell.
         unit: what a row is: token, chunk or word.
         pin: the cell whose row and column are framed.
+        bare: without labels and legend, for small maps beside others; the tooltip names the tokens.
+        width: pixels in which the title's lines are broken.
 
     Returns:
         A Vega-Lite specification; a click on a cell is its selection ``PIN``.
     """
-    data, encoding = _data(cells, amap), axes(amap, window, unit, step)
+    data, encoding = _data(cells, amap), _bare(amap, window) if bare else axes(amap, window, unit, step)
     columns, rows = (stop - start for start, stop in (window.columns, window.rows))
-    layers = [_cells(amap.direction, scale, palette), *_outlines(_words(data, "gold link"), step, palette)]
+    layers = [_cells(amap.direction, scale, palette, 0 if bare else columns * step)]
+    layers += _outlines(_words(data, "gold link"), step, palette)
     if not scale.difference:
         layers += _marks(_words(data, "heaviest cell"), step, palette)
     return {
         "background": "transparent",
         "datasets": {"cells": data},
         "data": {"name": "cells"},
-        "title": {"text": title, "subtitle": list(subtitle), "anchor": "start", "offset": 12, "limit": 900},
+        "title": {
+            "text": lines if len(lines := wrapped(title, 14, width)) > 1 else title,
+            "subtitle": [part for line in subtitle for part in wrapped(line, 12, width)],
+            "anchor": "start", "offset": 12, "limit": width,
+        },
         "width": columns * step,
         "height": rows * step,
         "autosize": {"type": "pad"},  # width and height are those of the cells, labels come on top
         "params": [
-            {"name": "student_labels", "value": list(amap.student.tokens)},
-            {"name": "teacher_labels", "value": list(amap.teacher.tokens)},
+            {"name": "student_labels", "value": labels(amap.text, amap.student)},
+            {"name": "teacher_labels", "value": labels(amap.text, amap.teacher)},
             {
                 "name": PIN,
                 "select": {"type": "point", "fields": ["student index", "teacher index"], "toggle": False},
@@ -150,7 +149,7 @@ def _data(cells: pd.DataFrame, amap: AttentionMap) -> pa.Table:
     """
     names = {**TOOLTIP, **dict.fromkeys(DIFFERENCE)}
     columns = {names[name] or name: _column(cells[name], amap) for name in names if name in cells}
-    if cells["gold"].iloc[0] == "":  # nowhere, or there is gold
+    if (cells["gold"] == "").all():  # nowhere, or there is gold
         del columns[TOOLTIP["gold"]]
     return pa.table(columns)
 
@@ -195,12 +194,26 @@ def axes(amap: AttentionMap, window: Window, unit: str, step: int) -> dict[str, 
     return encoding
 
 
-def _cells(direction: str, scale: Scale, palette: Palette) -> dict[str, Any]:
+def _bare(amap: AttentionMap, window: Window) -> dict[str, Any]:
+    """Places without labels."""
+    sides = (("x", "teacher", window.columns), ("y", "student", window.rows))
+    scale = {"paddingInner": 0, "paddingOuter": 0}
+    return {
+        channel: {
+            "field": f"{side} index", "type": "ordinal", "axis": None,
+            "scale": {**scale, "domain": list(range(*part))},
+        }
+        for channel, side, part in sides
+    }  # fmt: skip
+
+
+def _cells(direction: str, scale: Scale, palette: Palette, room: int) -> dict[str, Any]:
+    """The cells, and a colour legend of at most ``room`` pixels; none for 0."""
     low, colours = (-scale.top, palette.difference) if scale.difference else (0, palette.weights)
     title = f"weight: each {'row' if direction == 't2s' else 'column'} sums to 1"
-    legend = {
-        "title": "difference of weights: this run − the reference" if scale.difference else title,
-        "gradientLength": 170,
+    key = {
+        "title": ("this run − the reference" if scale.difference else title) if room >= 150 else None,
+        "gradientLength": min(170, room),
         "gradientThickness": 10,
         "format": "+.3~g" if scale.difference else ".3~g",
     }
@@ -209,9 +222,10 @@ def _cells(direction: str, scale: Scale, palette: Palette) -> dict[str, Any]:
         "field": "difference" if scale.difference else "weight",
         "type": "quantitative",
         "scale": {"domain": domain, "range": list(colours), "clamp": True, "nice": False, "interpolate": "rgb"},
-        "legend": legend,
+        "legend": key if room else None,
     }
-    mark = {"type": "rect", "stroke": palette.background, "strokeWidth": 0.6, "tooltip": SHOW_DATA, "cursor": "pointer"}
+    mark: dict[str, Any] = {"type": "rect", "stroke": palette.background, "tooltip": SHOW_DATA, "cursor": "pointer"}
+    mark["strokeWidth"] = 0.6 if room else 0
     return {"name": "cells", "mark": mark, "encoding": {"color": colour}}
 
 
@@ -221,7 +235,7 @@ def _words(data: pa.Table, column: str) -> set[str]:
 
 
 def _outlines(present: set[str], step: int, palette: Palette) -> list[dict[str, Any]]:
-    width = 2 if step >= 14 else 1.2  # a broad line would cover small cells
+    width = 2 if step >= 14 else 1.2 if step >= 8 else 0.8  # a broad line would cover small cells
     look = {"type": "rect", "filled": False, "stroke": palette.gold, "strokeWidth": width, "tooltip": SHOW_DATA}
     return [
         {"mark": {**look, "strokeDash": dash}, "transform": [_filter("gold link", level)]}
@@ -236,7 +250,7 @@ def _filter(column: str, value: str) -> dict[str, Any]:
 
 def _marks(present: set[str], step: int, palette: Palette) -> list[dict[str, Any]]:
     """A shape on the heaviest cell of each line; a line under the cross keeps it visible on any cell."""
-    size = max(28, 0.16 * step * step)
+    size = max(28 if step >= 8 else step * step / 3, 0.16 * step * step)
     layers = []
     for name, shape in SHAPES.items():
         if name not in present:

@@ -2,50 +2,118 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app.data.view import Pin, Shown
+from app.data.view import Pin, Shown, labels, line_ranks
 from app.draw import links
 from app.draw.map import FONT, config
 from app.draw.palette import Palette
 from app.draw.text import running_text
+from probe.maps.attention_map import AttentionMap, by_rows, column_axis
+from probe.scoring.causes import MEANINGS, wrong_links
+from probe.scoring.metrics import gold_cells
+from probe.text.axis import TokenAxis
 
 BARS = 8  # heaviest cells that are drawn as bars
+SUMMARY = 92  # pixels that the lines above the map are high
+NARROWEST, WIDEST = 300, 620  # pixels of one side's bars and text
 
 
-def draw_hint() -> None:
-    """What a click would do."""
-    st.caption("Click a cell to pin its row and column: where the weight goes, and both tokens in their texts.")
+@dataclass(frozen=True)
+class Side:
+    """A pinned row (``student``) or column (``teacher``): its token, its weights, and the axis ``to`` which they go."""
+
+    name: str
+    axis: TokenAxis
+    index: int
+    line: np.ndarray
+    others: TokenAxis
+    other: int
+    to: str
+
+
+def draw_summary(shown: Shown, pin: Pin | None) -> None:
+    """What was clicked, in two lines above the map, of one height, so that a click does not move the map."""
+    with st.container(border=True, height=SUMMARY, horizontal=True, vertical_alignment="center", wrap=False):
+        if pin is None:
+            st.caption("Click a cell to pin its row and column: where the weight goes, and whether that is right.")
+            return
+        st.text("\n".join(summary(shown, pin)), width="stretch")
+        st.button(
+            "Unpin", icon=":material/keep_off:", on_click=links.put, kwargs={"pin": None}, key="unpin", shortcut="U"
+        )
+
+
+def summary(shown: Shown, pin: Pin) -> list[str]:
+    """The pinned cell, where its line has most weight, and whether that is right; if not, why."""
+    amap = shown.amap
+    named = {"student": labels(amap.text, amap.student), "teacher": labels(amap.text, amap.teacher)}
+    student, teacher = named["student"][pin.row], named["teacher"][pin.column]
+    rank = int(line_ranks(amap)[pin.row, pin.column])
+    weight = amap.weights[pin.row, pin.column]
+    lines = [f"{student} ({pin.row}) with {teacher} ({pin.column}): weight {weight:.2f}, rank {rank}"]
+    line, other = (pin.row, student) if amap.direction == "t2s" else (pin.column, teacher)
+    weights, names = by_rows(amap, amap.weights)[line], named["teacher" if amap.direction == "t2s" else "student"]
+    order = np.argsort(-weights, kind="stable")[:3]
+    looks = ", ".join(f"{names[place]} {weights[place]:.2f}" for place in order)
+    return [*lines, f"{other} looks at {looks}{verdict(shown, line)}"]
+
+
+def verdict(shown: Shown, line: int) -> str:
+    """Whether the heaviest cell of a line is right; '' without gold to say so."""
+    if shown.gold is None:
+        return ""
+    amap, gold = shown.amap, shown.gold
+    wanted = np.flatnonzero(by_rows(amap, gold_cells(amap, gold)[1])[line])
+    if not len(wanted):
+        return " · no link to hit"
+    wrong = [one for one in wrong_links(amap, gold) if one.row == line]
+    if not wrong:
+        return " · right"
+    tokens = " ".join(column_axis(amap).tokens[place] for place in wanted)
+    cause = f"{MEANINGS[wrong[0].cause]} ({wrong[0].cause})" if shown.unit == "token" else f"by {shown.unit}"
+    return f" · wrong: {cause}; wanted {tokens}"
 
 
 def draw_pin(shown: Shown, pin: Pin, palette: Palette, top: float, width: int) -> None:
-    """The pinned row and column of the map on screen, in ``width`` pixels."""
-    amap = shown.amap
-    st.button("Unpin", icon=":material/keep_off:", on_click=links.put, kwargs={"pin": None})
-    sides = (
-        ("student", amap.student, pin.row, amap.weights[pin.row], amap.teacher, pin.column, "teacher"),
-        ("teacher", amap.teacher, pin.column, amap.weights[:, pin.column], amap.student, pin.row, "student"),
+    """The pinned row and column of the map on screen, in ``width`` pixels: below each other, or beside each other."""
+    columns = 2 if width >= 2 * NARROWEST else 1
+    places = st.columns(2, gap="medium") if columns == 2 else (st.container(), st.container())
+    for place, side in zip(places, _sides(shown.amap, pin), strict=True):
+        with place:
+            _draw_side(shown, pin, palette, top, min(WIDEST, width // columns - 24), side)
+
+
+def _sides(amap: AttentionMap, pin: Pin) -> tuple[Side, Side]:
+    return (
+        Side("student", amap.student, pin.row, amap.weights[pin.row], amap.teacher, pin.column, "teacher"),
+        Side("teacher", amap.teacher, pin.column, amap.weights[:, pin.column], amap.student, pin.row, "student"),
     )
-    for name, axis, index, line, others, other, to in sides:
-        sums = (name == "student") == (amap.direction == "t2s")
-        what = "where its weight goes" if sums else f"what each {to} {_unit(shown)} gives it"
-        st.markdown(f"##### {name.capitalize()} {_unit(shown)} {index}: {what}")
-        st.text(axis.tokens[index])
-        linked = _linked(shown, pin, name)
-        frame = heaviest(line, others.tokens, linked)
-        spec = bars(frame, palette, width)
-        st.vega_lite_chart(spec, theme=None, width="content", key=f"bars-{name}", alt=_said(frame, axis.tokens[index]))
-        start, stop = shown.window.columns if name == "student" else shown.window.rows
-        spec = running_text(
-            others.tokens[start:stop], line[start:stop], palette,
-            first=start, top=top, width=width, pinned=other, gold=linked,
-        )  # fmt: skip
-        said = f"The {to} tokens of the text, {others.tokens[other]} among them"
-        st.vega_lite_chart(spec, theme=None, width="content", key=f"text-{to}", alt=said)
+
+
+def _draw_side(shown: Shown, pin: Pin, palette: Palette, top: float, width: int, side: Side) -> None:
+    """Where the weight of a row goes, or what each row gives a column: bars, and the running text."""
+    sums = (side.name == "student") == (shown.amap.direction == "t2s")
+    what = "where its weight goes" if sums else f"what each {side.to} {_unit(shown)} gives it"
+    st.markdown(f"##### {side.name.capitalize()} {_unit(shown)} {side.index}: {what}")
+    token = side.axis.tokens[side.index]
+    st.text(token)
+    linked = _linked(shown, pin, side.name)
+    frame = heaviest(side.line, side.others.tokens, linked)
+    spec = bars(frame, palette, width)
+    st.vega_lite_chart(spec, theme=None, width="content", key=f"bars-{side.name}", alt=_said(frame, token))
+    start, stop = shown.window.columns if side.name == "student" else shown.window.rows
+    spec = running_text(
+        side.others.tokens[start:stop], side.line[start:stop], palette,
+        first=start, top=top, width=width, pinned=side.other, gold=linked,
+    )  # fmt: skip
+    said = f"The {side.to} tokens of the text, {side.others.tokens[side.other]} among them"
+    st.vega_lite_chart(spec, theme=None, width="content", key=f"text-{side.to}", alt=said)
 
 
 def _unit(shown: Shown) -> str:

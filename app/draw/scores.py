@@ -7,9 +7,13 @@ import math
 import pandas as pd
 import streamlit as st
 
+from app.draw import screen
+from app.server import rule
 from app.server.scores import SCORES
 
 SHOWN = ("top1_sure", "top1_possible", "gold_mass_sure", "reciprocal_rank", "chunk_accuracy", "ceiling_sure")
+METRIC, GAP = 128, 16  # pixels of one number with its label and what it is set beside, and between two of them
+SHORT = {"ceiling_sure": "ceiling"}
 
 
 def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
@@ -18,16 +22,20 @@ def draw_scores(scores: pd.Series, beside: pd.Series, name: str) -> None:
     if not known:
         st.caption("No gold for this example: the map is shown without outlines and scores.")
         return
-    for column, field in zip(st.columns(len(known)), known, strict=True):
-        label, meaning = SCORES[field]
-        delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
-        column.metric(
-            label,
-            f"{scores[field]:.2f}",
-            f"{delta:+.2f}" if delta else delta,
-            delta_description=f"{name} {beside[field]:.2f}",
-            help=meaning,
-        )
+    abreast = len(known) if (screen.width() + GAP) // len(known) - GAP >= METRIC + 40 * rule.is_on() else 3
+    width = (screen.width() + GAP) // abreast - GAP
+    with st.container(horizontal=True, gap="small"):  # which wraps in a narrow window; columns would cut the labels
+        for field in known:
+            label, meaning = rule.said(SHORT.get(field, SCORES[field][0])), SCORES[field][1]
+            delta = None if field == "ceiling_sure" else round(scores[field] - beside[field], 2)
+            st.metric(
+                label,
+                f"{scores[field]:.2f}",
+                f"{delta:+.2f}" if delta else delta,
+                delta_description=f"{name} {beside[field]:.2f}",
+                help=meaning,
+                width=width,
+            )
 
 
 def draw_all(pairs: list[tuple[str, pd.Series, pd.Series]], *, expanded: bool = False) -> None:
@@ -58,7 +66,8 @@ def score_rows(pairs: list[tuple[str, pd.Series, pd.Series]]) -> list[dict[str, 
     for name, (label, meaning) in SCORES.items():
         if all(math.isnan(scores[name]) for _, scores, _ in pairs):
             continue
-        row: dict[str, object] = {"score": label, **{checkpoint: scores[name] for checkpoint, scores, _ in pairs}}
+        row: dict[str, object] = {"score": rule.said(label)}
+        row |= {checkpoint: scores[name] for checkpoint, scores, _ in pairs}
         for checkpoint, scores, _ in pairs[1:]:
             title = "difference" if len(pairs) == 2 else f"difference of {checkpoint}"
             row[title] = scores[name] - pairs[0][1][name]

@@ -5,18 +5,23 @@ Messages may quote tokens, ids and paths, so they go through st.code, which rend
 
 from __future__ import annotations
 
+import functools
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import streamlit as st
 
 from app.data.source import Source
 from app.draw.list import Run
-from app.server import cache
+from app.server import cache, rule
+from app.server.arguments import ROOT
 from app.server.context import Context
 from probe.errors import ProbeError
-from probe.files import sha256_of
+from probe.files import MANIFEST, sha256_of
 from probe.version import __version__
 
 REASONS = {
@@ -81,7 +86,10 @@ def draw_no_gold(error: ProbeError | None, maps: int) -> None:
     st.subheader("No gold to score the maps by")
     st.markdown(f"The {maps:,} maps can be looked at: open **Browse**. To score them, start with gold:")
     st.code("streamlit run app/main.py -- --maps MAPS --gold GOLD.jsonl", language="bash")
-    st.markdown("Gold is made on the page **Annotate**, or by people elsewhere, in any format that docs/gold.md names.")
+    st.markdown(
+        "The switch above scores them against the span rule instead. "
+        "Gold is made on the page **Annotate**, or by people elsewhere, in any format that docs/gold.md names."
+    )
 
 
 def draw_plain(text: str) -> None:
@@ -106,22 +114,41 @@ def draw_footer(source: Source, run: Run, gold: Path | None) -> None:
     store, provenance = source.store, source.store.provenance
     facts = {
         "maps": f"{store.path.name}, {len(store)} maps, schema version {store.manifest['schema_version']}",
-        "gold": gold.name if gold and source.golds else "none",
+        "gold": "none; links of the span rule" if rule.is_on() else gold.name if gold and source.golds else "none",
         "maps shown": f"{run.checkpoint}, {run.direction}",
         "normalisation": run.normalisation,
         "version": f"maps by probe {provenance.get('version', '?')}",
+        "made": _made(source),
         "signature of the maps": str(provenance.get("signature", "")),
         "signature of the scores": cache.signature(source, run.checkpoint, run.direction, run.normalisation),
     }
     draw_provenance(facts)
 
 
+def _made(source: Source) -> str:
+    """When the maps were stored, and by which revision where the store says one."""
+    when = datetime.fromtimestamp((source.store.path / MANIFEST).stat().st_mtime, UTC)
+    revision = source.store.provenance.get("revision")
+    return f"{when:%Y-%m-%d}" + (f", revision {str(revision)[:12]}" if revision else "")
+
+
 def draw_provenance(facts: Mapping[str, object]) -> None:
     """The foot of a page: where what it shows comes from, a line a fact; facts without a value are left out."""
-    facts = {**facts, "page": f"by probe {__version__}"}
+    facts = {**facts, "page": f"by probe {__version__}{revision()}, {datetime.now(UTC):%Y-%m-%d}"}
     st.divider()
     st.caption("Provenance")
     st.text(sendable("\n".join(f"{name}: {' '.join(str(value).split())}" for name, value in facts.items() if value)))
+
+
+@functools.cache
+def revision() -> str:
+    """The git revision of the code, ', revision 0123456789ab'; empty where it is no checkout."""
+    git = shutil.which("git")
+    if git is None or not (ROOT / ".git").exists():
+        return ""
+    command = [git, "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
+    return f", revision {found.stdout.strip()}" if found.returncode == 0 and found.stdout.strip() else ""
 
 
 def digest(path: Path) -> str:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from app.data.letters import MONO, columns
 from app.draw.map import FONT, SHOW_DATA, config
 from app.draw.palette import Palette, on_weight
 
 SIZE, LINE = 13, 25  # pixels: of the letters, and from one line to the next
-LETTER = 0.602 * SIZE  # a monospaced letter is so wide; those of East Asia and emoji are twice that
+LETTER = MONO * SIZE  # a monospaced letter is so wide; those of East Asia and emoji are twice that
 LONGEST = 40  # letters of a token that are drawn
 
 
@@ -93,9 +93,3 @@ def _placed(tokens: Sequence[str], width: int) -> pd.DataFrame:
         rows.append((text, at, min(at + size, width), line * LINE, line * LINE + LINE - 4, line * LINE + LINE / 2 - 2))
         at += size + 2
     return pd.DataFrame(rows, columns=["token", "left", "right", "top", "bottom", "middle"])
-
-
-def columns(text: str) -> int:
-    """How many columns of a monospaced font a text needs."""
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(unicodedata.combining(letter) > 0 for letter in text)

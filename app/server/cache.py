@@ -16,17 +16,20 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
+from app.data import listing as listing_of
 from app.data import view
 from app.data.listing import Filters, Listing, Run, catalog, listing, map_distance, with_difference
 from app.data.source import Source, digest_of
-from app.data.view import Shown
-from app.server import reports
+from app.data.view import Shown, Window
+from app.server import kept, reports
+from app.server.positions import PositionTable
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
 from probe.files import MANIFEST, sha256_of
 from probe.gold import reading as gold
 from probe.gold.reading import Gold, gold_hash
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
+from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import MapMetric
 from probe.scoring.report import Report
 
@@ -51,6 +54,30 @@ def _store(path: str, digest: str) -> MapStore:
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _golds(path: str, digest: str) -> dict[str, Gold]:
     return gold.read_gold(path)
+
+
+def rule_file(source: Source) -> Path:
+    """A gold file of the links that the span rule gives the examples of a store; kept as scores are. Raises ProbeError.
+
+    A file, because the report and an export are made by processes of their own.
+    """
+    return _rule_file(source, source.store_digest)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Linking tokens by their bytes …")
+def _rule_file(_source: Source, digest: str) -> Path:
+    path = kept.folder() / f"{kept.name('spans', digest)}.jsonl"
+    if not path.is_file():
+        maps = all_maps(_source).drop_duplicates("example_id")
+        prints = (_source.store.student_fingerprint, _source.store.teacher_fingerprint)
+        read = (_source.store.read(int(row)) for row in maps["row"])
+        gold.write_gold(path, {one.example_id: _by_rule(one, prints) for one in read})
+        kept.forget_oldest(path)
+    return path
+
+
+def _by_rule(amap: AttentionMap, prints: tuple[str, str]) -> Gold:
+    return span_gold(amap.example_id, amap.text, amap.student, amap.teacher, prints)
 
 
 def board(source: Source) -> ScoreBoard:
@@ -93,10 +120,29 @@ def examples(source: Source, checkpoint: str, direction: str, normalisation: str
     return rows.assign(**dict(zip(SCORES, board(source).values[rows["row"]].T, strict=True)))
 
 
+def positions(source: Source, run: Run) -> PositionTable:
+    """Every position of a run as a table, one for all visitors; the first call begins to read the maps."""
+    return _positions(source, source.digest, run)
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _positions(_source: Source, digest: str, run: Run) -> PositionTable:
+    maps = all_maps(_source)
+    wanted = {"checkpoint": run.checkpoint, "direction": run.direction, "normalisation": run.normalisation}
+    rows = maps.loc[np.logical_and.reduce([maps[name] == value for name, value in wanted.items()]), "row"]
+    return PositionTable(_source, run, rows.tolist())
+
+
 @_kept_when_complete
 def means(source: Source, checkpoint: str, direction: str, normalisation: str) -> pd.Series:
     """The run's mean of every score that is known by now."""
     return examples(source, checkpoint, direction, normalisation)[list(SCORES)].mean()
+
+
+@_kept_when_complete
+def typical(source: Source, run: Run) -> str | None:
+    """The example of a run to open with; see :func:`app.data.listing.typical`."""
+    return listing_of.typical(examples(source, run.checkpoint, run.direction, run.normalisation))
 
 
 @_kept_when_complete
@@ -141,12 +187,17 @@ def read(source: Source, row: int) -> AttentionMap:
     return amap
 
 
-def shown(source: Source, row: int, unit: str, start: int, size: int) -> Shown:
+def in_unit(source: Source, row: int, unit: str) -> tuple[AttentionMap, Gold | None]:
+    """A map of the store with its gold if that fits, by token, chunk or word."""
+    amap = read(source, row)
+    return view.in_unit(amap, gold_or_none(source, amap), unit)
+
+
+def shown(source: Source, row: int, unit: str, window: Window) -> Shown:
     """A map of the store as it is on screen, with its gold if that fits; see :func:`app.data.view.shown`."""
-    key = (source.digest, row, unit, start, size)
+    key = (source.digest, row, unit, window)
     if (found := _SHOWN.get(key)) is None:
-        amap = read(source, row)
-        found = _SHOWN[key] = view.shown(amap, gold_or_none(source, amap), unit, start, size)
+        found = _SHOWN[key] = view.framed(*in_unit(source, row, unit), unit, window)
     return found
 
 

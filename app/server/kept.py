@@ -69,7 +69,7 @@ def write_report(report: Report, place: Path) -> None:
                 value.to_parquet(part / f"{field.name}.parquet")
         write_json(part / "notes.json", list(report.notes))
         write_manifest(part, KIND, SCHEMA_VERSION, {"version": __version__})
-    _forget_oldest(place)
+    forget_oldest(place)
 
 
 def read_scores(place: Path, shape: tuple[int, ...]) -> np.ndarray | None:
@@ -85,10 +85,10 @@ def write_scores(values: np.ndarray, place: Path) -> None:
     with contextlib.suppress(ProbeError, OSError):
         with atomic_file(place) as part, open(part, "wb") as handle:
             np.save(handle, values, allow_pickle=False)
-        _forget_oldest(place)
+        forget_oldest(place)
 
 
-def _forget_oldest(place: Path) -> None:
+def forget_oldest(place: Path) -> None:
     """Remove all but the ``MOST`` youngest of what is kept beside ``place`` and is of its kind."""
     kind = place.name.partition("-")[0]
     for old in sorted(place.parent.glob(f"{kind}-*"), key=lambda path: path.stat().st_mtime)[:-MOST]:

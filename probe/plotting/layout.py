@@ -10,10 +10,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from probe.errors import UsageError
-from probe.maps.attention_map import AttentionMap, TokenAxis
+from probe.maps.attention_map import AttentionMap
 from probe.plotting.fonts import em_width, glyphs
 from probe.plotting.labels import elide, readable, wrap
 from probe.scoring.metrics import MapScore
+from probe.text.axis import TokenAxis
 
 LABEL_COLUMNS = 16  # longer tokens are elided
 TEXT_COLUMNS = 90  # so is a longer text, in the title

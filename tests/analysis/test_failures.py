@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from analysis import failures
-from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
 from probe.gold.reading import read_gold, write_gold
 from probe.maps.store import MapStore
+from probe.scoring.causes import CAUSES, MEANINGS, wrong_links
 from probe.scoring.metrics import score_map
 from probe.text.axis import TokenAxis
 from tests.support.aligned import axis, make_gold, make_map
@@ -147,6 +147,20 @@ def test_pairs_name_examples_and_link_to_the_dashboard(room, capsys):
         assert query["example"][0] == row["examples"].split()[0] and query["checkpoint"] == [row["checkpoint"]]
         assert query["direction"] == [row["direction"]]
     assert (room / "out/failures.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_the_link_of_a_failure_pins_its_cell(room, capsys):
+    assert command(room) == 0
+    links = pd.read_csv(room / "out/failures.csv")
+    for _, row in links.iterrows():
+        cell = (row["position"], row["heaviest"])
+        student, teacher = cell if row["direction"] == "t2s" else cell[::-1]
+        assert parse_qs(row["link"].removeprefix("?"))["pin"] == [f"{student}.{teacher}"]
+    assert set(links["direction"]) == {"t2s", "s2t"}
+
+
+def test_every_cause_has_words():
+    assert tuple(MEANINGS) == CAUSES and all(MEANINGS.values())
 
 
 def test_the_figure_shows_the_table(room, capsys):

@@ -15,11 +15,12 @@ from app.data import behind, changes, downloads, listing, view
 from app.data.behind import Number
 from app.data.downloads import Picture
 from app.data.listing import Filters
-from app.data.view import Pin, Shown
+from app.data.view import Pin, Place, Shown
 from app.draw import text as draw_text
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
+from probe.text.axis import TokenAxis
 from tests.support import app_maps
 from tests.support.app_pages import make_files
 
@@ -94,6 +95,43 @@ def test_every_target_can_be_reached_by_some_window():
     assert seen == [set(range(len(student))), set(range(len(teacher)))]
 
 
+def test_a_window_may_be_narrower_than_high_and_its_sides_may_be_moved_apart():
+    text = "abcdefghij" * 10
+    student, teacher = app_maps.axis(text, list(text)), app_maps.axis(text, app_maps.cut(text, 4))  # 101 and 26
+    assert view.window_of(student, teacher, Place(40), 20, 10) == view.Window((40, 60), (10, 20))
+    assert view.window_of(student, teacher, Place(row=40), 20, 10) == view.Window((40, 60), (10, 20))
+    assert view.window_of(student, teacher, Place(column=10), 20, 10) == view.Window((40, 60), (10, 20))
+    assert view.window_of(student, teacher, Place(row=0, column=16), 20, 10) == view.Window((0, 20), (16, 26))
+    assert view.window_of(student, teacher, Place(row=999, column=999), 20, 10) == view.Window((81, 101), (16, 26))
+
+
+def test_the_picture_of_a_whole_map_has_the_heaviest_weight_of_each_block():
+    weights = np.zeros((100, 60))
+    weights[:, 0] = 0.25
+    weights[77, 41] = 0.75
+    text = "ab" * 100
+    axes = [app_maps.axis(text, list(text))] * 2
+    cut = [type(axes[0])(*(field[:size] for field in vars(axes[0]).values())) for size in weights.shape]
+    found = view.overview(AttentionMap("id", "", "c", "m", "t2s", "frozen", text, *cut, weights.astype("f4")), most=10)
+    assert len(found) == 100 and found["weight"].max() == 0.75
+    (block,) = found[found["weight"] == 0.75].itertuples()
+    assert block.row <= 77 < block.row_end and block.column <= 41 < block.column_end
+    assert (found[found["column"] == 0]["weight"] == 0.25).all()
+
+
+def test_thinning_leaves_out_light_and_low_cells_but_no_gold():
+    amap, gold = planted([[0.6, 0.3, 0.1], [0.2, 0.2, 0.6]]), gold_of({(1, 0)}, set())
+    shown = view.shown(amap, gold, "token", 0, 80)
+
+    def left(least: float, heaviest: int) -> list[tuple[int, int]]:
+        cells = view.thinned(shown, least, heaviest).cells
+        return list(zip(cells["student_index"], cells["teacher_index"], strict=True))
+
+    assert len(left(0, 0)) == 6
+    assert left(0.3, 0) == [(0, 0), (0, 1), (1, 0), (1, 2)]
+    assert left(0, 1) == [(0, 0), (1, 0), (1, 2)]
+
+
 def test_the_example_list_sorts_and_searches(store):
     maps = listing.catalog(MapStore.open(store[0]))
     rows = maps[(maps["checkpoint"] == "dskd-cma") & (maps["direction"] == "t2s")].copy()
@@ -108,6 +146,39 @@ def test_the_example_list_sorts_and_searches(store):
     assert len(found) and found["text"].str.contains(" short,", regex=False).all()
     chosen, _ = listing.chosen(rows, Filters(category="code", sort="id"))
     assert chosen["category"].unique().tolist() == ["code"] and chosen["example_id"].is_monotonic_increasing
+
+
+def test_names_are_sorted_as_people_count():
+    names = ["b-2", "a-10", "a-9", "a-9", "a-010", "a", "a-9b"]
+    places = listing.natural_places(names)
+    assert [name for _, name in sorted(zip(places, names, strict=True))] == [
+        "a", "a-9", "a-9", "a-9b", "a-010", "a-10", "b-2"
+    ]  # fmt: skip
+    assert places[2] == places[3]
+
+
+def test_it_opens_on_a_short_plain_example_of_usual_score():
+    texts = ["The quick brown fox jumps over it.", "漢字", "The slow brown fox sleeps all day.", "The fox { x; }"]
+    rows = {"example_id": list("abcd"), "text": texts, "length": [12, 12, 14, 12], "top1_sure": [0.9, 0.5, 0.6, 0.5]}
+    frame = pd.DataFrame(rows).assign(place=range(4))
+    assert listing.typical(frame) == "c"  # nearest to the mean, 0.625, of those that are plain
+    assert listing.typical(frame.assign(top1_sure=np.nan)) == "a"
+    assert listing.typical(frame[frame["example_id"] == "b"]) is None
+    assert listing.typical(frame.assign(length=[400, 12, 400, 12])) is None
+
+
+def test_a_byte_piece_is_shown_with_its_character():
+    text = "a 🙂"
+    spans = ((0, 1), (1, 2), (2, 6), (2, 6), (6, 6))
+    pieces = TokenAxis(("a", "␣", "‹F0 9F›", "‹99 82›", "‹eos›"), tuple("vwxyz"), (1, 2, 3, 4, 0), spans)
+    assert view.labels(text, pieces) == ["a", "␣", "‹F0 9F› 🙂", "‹99 82› 🙂", "‹eos›"]
+    plain = app_maps.axis("a b", ["a", " b"])
+    assert view.labels("a b", plain) == list(plain.tokens)
+
+
+def test_tokens_stay_whole_where_a_line_ends():
+    assert view.joined(["ab", "cd"]) == "ab│\u200bcd"
+    assert view.joined(["漢字", "é"]) == "漢\u2060字│\u200bé"
 
 
 def test_the_search_makes_do_with_what_resembles_and_says_so(store):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +11,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from app.draw import links, screen
 from probe.gold.reading import write_gold
 from tests.support import app_maps
-from tests.support.app_pages import ROOT, TEXTS, charts, listed, make_files, marked, open_page, shown
+from tests.support.app_pages import ROOT, TEXTS, charts, listed, make_files, marked, open_page, overviews, shown
+
+SCRIPTED = ROOT / "app/draw/screen.py"
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +35,40 @@ def page(monkeypatch: pytest.MonkeyPatch):
 # --- the page ---
 
 
-def test_opens_on_the_worst_example_with_scores_and_a_map(page, store):
+def test_opens_on_a_plain_example_with_scores_and_a_map(page, store):
     test = page("--maps", store[0], "--gold", store[1])
     assert not test.exception and not test.error and not test.warning
     rows = listed(test)
-    assert rows["top1_sure"].is_monotonic_increasing
-    assert rows["example_id"].iloc[0] in shown(test)
+    assert rows["top1_sure"].is_monotonic_increasing  # the list begins with the worst …
+    opened = rows[rows["example_id"] == re.search(r"(example-\d+)   ·", shown(test))[1]].iloc[0]
+    text = {name: text for name, _, text in TEXTS}[opened["example_id"]]
+    assert re.fullmatch("[A-Z][A-Za-z ,.]+", text)  # … and what is open is one that a stranger can read
     assert len(charts(test)) == 1
     assert test.metric[0].label == "top-1, sure"
-    assert test.metric[0].value == f"{rows['top1_sure'].iloc[0]:.2f}"
+    assert test.metric[0].value == f"{opened['top1_sure']:.2f}"
     assert "7 of 7 examples" in shown(test)
+
+
+def test_with_filters_it_opens_on_the_first_of_the_list(page, store):
+    test = page("--maps", store[0], "--gold", store[1], sort="best")
+    rows = listed(test)
+    assert f"{rows['example_id'].iloc[0]}   ·" in shown(test)
+    assert test.metric[0].value == f"{rows['top1_sure'].iloc[0]:.2f}"
+
+
+def test_unknown_parameters_get_a_suggestion(page, store):
+    test = page("--maps", store[0], "--gold", store[1], exmaple="example-001", sort="wrost", zzzz="1")
+    said = shown(test)
+    assert not test.exception and "exmaple = example-001   (did you mean example?)" in said
+    assert "sort = wrost   (did you mean worst?)" in said and "zzzz = 1" in said and said.count("did you mean") == 2
+
+
+def test_every_parameter_that_a_page_reads_is_known():
+    for path in (ROOT / "app").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        bound = re.findall(r'key="(\w+)",\s*bind="query-params"', source)
+        read = re.findall(r'query_params(?:\.get\(|\[)"(\w+)"', source)
+        assert {*bound, *read} <= set(links.PARAMETERS), path
 
 
 def test_example_and_controls_come_from_the_link(page, store):
@@ -115,15 +144,49 @@ def test_a_link_that_names_a_second_checkpoint_leads_to_the_page_that_compares(p
     assert test.pills(key="runs").value == ["dskd-cma"] and "example-002   ·" in shown(test)
 
 
+def part_slider(test: AppTest, side: str):
+    (slider,) = (slider for slider in test.slider if slider.label.startswith(f"{side} targets: "))
+    return slider
+
+
+def frame_of(test: AppTest) -> dict[str, int]:
+    """The part of a long map that its small picture frames."""
+    (spec,) = overviews(test)
+    return json.loads(spec)["layer"][1]["data"]["values"][0]
+
+
 def test_a_long_map_is_shown_in_windows_whose_start_is_in_the_link(page, tmp_path):
     app_maps.make_store(tmp_path / "maps", [("long", "prose", app_maps.PROSE * 4)])
     test = page("--maps", tmp_path / "maps")
-    (slider,) = (slider for slider in test.slider if slider.label.startswith("Shown: 80 of"))
+    slider = part_slider(test, "Student")
+    assert slider.label.startswith("Student targets: 80 of") and frame_of(test)["row"] == 0
     slider.set_value(slider.max).run()
-    assert not test.exception and test.query_params["from"] == str(int(slider.max))
-    again = page("--maps", tmp_path / "maps", **{"from": str(int(slider.max)), "size": "40"})
-    (slider,) = (slider for slider in again.slider if slider.label.startswith("Shown: 40 of"))
-    assert not again.exception and not again.info and slider.value > 0
+    assert not test.exception and test.query_params["row"] == str(int(slider.max))
+    assert frame_of(test)["row"] == int(slider.max) and frame_of(test)["column"] > 0  # the teacher's side follows
+    again = page("--maps", tmp_path / "maps", **{"from": str(int(slider.max)), "size": "40"})  # a link of version 0.1
+    assert not again.exception and not again.info
+    assert part_slider(again, "Student").value == frame_of(again)["row"] == int(slider.max)
+
+
+def test_rows_and_columns_of_a_long_map_move_apart_when_asked_to(page, tmp_path):
+    app_maps.make_store(tmp_path / "maps", [("long", "prose", app_maps.PROSE * 4)])
+    test = page("--maps", tmp_path / "maps", size="20")
+    test.button(key="sides apart").click().run()
+    part_slider(test, "Student").set_value(50).run()
+    frame = frame_of(test)
+    assert (frame["row"], frame["row_end"], frame["column"], frame["column_end"]) == (50, 70, 0, 20)
+    test.button(key="sides apart").click().run()
+    assert frame_of(test)["row"] == 50 and frame_of(test)["column"] > 0 and "column" not in test.query_params
+    for name in ("row", "column", "from"):
+        bad = page("--maps", tmp_path / "maps", size="20", **{name: "100000"})
+        assert not bad.exception and f"{name} = 100000" in shown(bad)
+
+
+def test_what_thins_out_a_map_is_in_the_link(page, store):
+    test = page("--maps", store[0], "--gold", store[1], example="example-002", least="0.3", top="1")
+    assert not test.exception and not test.info and test.slider(key="least").value == 0.3
+    test = page("--maps", store[0], "--gold", store[1], least="2", top="7")
+    assert not test.exception and all(text in shown(test) for text in ("least = 2", "top = 7"))
 
 
 def test_filters_narrow_the_list(page, store):
@@ -158,7 +221,7 @@ def test_another_example_forgets_the_pin_of_the_last_one(page, store):
 
 def test_the_map_can_be_read_as_a_table_and_says_its_finding(page, store):
     test = page("--maps", store[0], "--gold", store[1], example="example-002")
-    chart = test.get("vega_lite_chart")[0].proto
+    (chart,) = (one.proto for one in test.get("vega_lite_chart") if one.proto.spec == charts(test)[0])
     assert "heaviest cells on gold links" in chart.alt and "example-002" in chart.alt
     assert any(expander.label == "This map as a table" for expander in test.expander)
 
@@ -179,7 +242,20 @@ def test_tokens_ids_and_categories_never_reach_markdown(page, store):
 def test_nothing_renders_html():
     for path in (ROOT / "app").rglob("*.py"):
         source = path.read_text(encoding="utf-8")
-        assert "unsafe_allow" not in source and "st.html" not in source and "components" not in source, path
+        assert "unsafe_allow" not in source and "st.html" not in source, path
+        assert "components" not in source or path == SCRIPTED, path
+
+
+def test_the_one_script_is_a_constant_that_is_given_numbers_and_makes_no_markup():
+    source = SCRIPTED.read_text(encoding="utf-8")
+    for forbidden in ("innerHTML", "outerHTML", "insertAdjacent", "document.write", "eval(", "Function(", "fetch(",
+                      "XMLHttp", "WebSocket", "import(", "http"):  # fmt: skip
+        assert forbidden not in source, forbidden
+    assert source.count("components.v2.component(") == 2
+    made = [screen.BUTTON, screen.STYLE, screen.SCRIPT, screen.SCROLL]
+    assert all(isinstance(text, str) for text in made)  # made when the module is loaded, before any map is read
+    assert re.findall(r"data\.(\w+)", screen.SCRIPT + screen.SCROLL).count("assumed") == 1
+    assert set(re.findall(r"data\.(\w+)", screen.SCRIPT + screen.SCROLL)) == {"assumed", "place", "key", "row"}
 
 
 def test_no_torch_no_models_no_tokenizer(store):

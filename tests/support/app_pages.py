@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -51,5 +52,18 @@ def marked(test: AppTest) -> str:
 
 
 def charts(test: AppTest) -> list[str]:
-    """The specifications of the charts on the page, as they are sent."""
+    """The specifications of the charts on the page, as they are sent, without small pictures of whole maps."""
+    return [spec for spec in _specs(test) if not _is_overview(spec)]
+
+
+def overviews(test: AppTest) -> list[str]:
+    """The small pictures of whole maps, by which one steers through long ones."""
+    return [spec for spec in _specs(test) if _is_overview(spec)]
+
+
+def _specs(test: AppTest) -> list[str]:
     return [chart.proto.spec for chart in test.get("vega_lite_chart")]
+
+
+def _is_overview(spec: str) -> bool:
+    return json.loads(spec)["data"] == {"name": "blocks"}

@@ -23,7 +23,9 @@ from tests.support import ROOT
 
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
 PATIENCE = 60_000  # ms; a machine that is busy with other work is slow, not wrong
-MAP = "[data-testid='stVegaLiteChart'] canvas, [data-testid='stVegaLiteChart'] svg"
+# Charts, without the small picture of a whole map by which one steers.
+CHART = "[data-testid='stElementContainer']:not(.st-key-overview-of-the-map) [data-testid='stVegaLiteChart']"
+MAP = f"{CHART} canvas, {CHART} svg"
 
 
 def chromium() -> str | None:

@@ -33,6 +33,17 @@ from probe.scoring.ties import pair_classes
 CAUSES = (
     "tied bigram", "EOS", "split character", "repeated token", "sink column", "neighbour", "piece", "other",
 )  # fmt: skip
+# What a page says of a wrong link, behind "wrong: ".
+MEANINGS = {
+    "tied bigram": "the same pair of tokens is right in another place; a map without places cannot tell them apart",
+    "EOS": "one of the two tokens is the end of the text",
+    "split character": "one of the two tokens is a part of a character",
+    "repeated token": "the right token, but in another place",
+    "sink column": "a token that draws many others to itself",
+    "neighbour": "right beside the wanted token",
+    "piece": "piece of a longer token",
+    "other": "no known cause",
+}
 SINK_ROWS, SINK_SHARE = 3, 0.1
 PIECES = {"t2s": "n:1", "s2t": "1:n"}
 
@@ -85,7 +96,9 @@ def _causes(amap: AttentionMap, gold: Gold, possible: np.ndarray, wrong: np.ndar
     return np.argmax(fits, axis=0)
 
 
-def _same_as_gold(possible: np.ndarray, rows: Sequence[int], columns: Sequence[int]) -> np.ndarray:
+def _same_as_gold(
+    possible: np.ndarray, rows: Sequence[int] | np.ndarray, columns: Sequence[int] | np.ndarray
+) -> np.ndarray:
     """Cells [rows, columns] that share the row's and the column's class with some gold cell."""
     same_rows, same_columns = (np.equal.outer(np.array(ids), np.array(ids)).astype(float) for ids in (rows, columns))
     return (same_rows @ possible @ same_columns) > 0
