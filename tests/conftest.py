@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from tests.support import browser
+from tests.support.dashboard import browser
 
 settings.register_profile("gate", derandomize=True, deadline=None)
 settings.register_profile("search", deadline=None, database=None, max_examples=int(os.environ.get("PROBE_LAWS", "100")))

@@ -17,7 +17,7 @@ from probe.scoring.causes import CAUSES, MEANINGS, wrong_links
 from probe.scoring.metrics import score_map
 from probe.text.axis import TokenAxis
 from tests.support.aligned import axis, make_gold, make_map
-from tests.support.app_maps import example_texts, make_store
+from tests.support.dashboard.app_maps import example_texts, make_store
 
 WORDS = ["a", " b", " c", " d", " e", " f", " g", " h", " i", " j"]
 

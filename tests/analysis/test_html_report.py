@@ -15,8 +15,8 @@ from analysis.report import page as html_report
 from analysis.report.page import Part, Picture, Table, extremes, render
 from probe.gold.reading import write_gold
 from probe.maps.store import MapStoreWriter
-from tests.support import browser
 from tests.support.aligned import axis, make_gold, make_map
+from tests.support.dashboard import browser
 from tests.support.payloads import PAYLOADS
 from tests.support.reports import PROVENANCE, make_store, report
 

@@ -23,7 +23,7 @@ from probe.maps.store import MapStore
 from probe.plotting.layout import tiles
 from tests.support import ROOT
 from tests.support.aligned import axis, make_gold, make_map
-from tests.support.app_maps import example_texts, make_store
+from tests.support.dashboard.app_maps import example_texts, make_store
 from tests.support.payloads import PAYLOADS
 
 
@@ -119,7 +119,7 @@ def test_tiles_cover_every_target_of_the_same_text(rows, columns, most):
 
 def test_long_maps_become_numbered_tiles_that_say_what_is_cut(tmp_path):
     from probe.maps.store import MapStoreWriter
-    from tests.support.app_maps import FINGERPRINTS
+    from tests.support.dashboard.app_maps import FINGERPRINTS
 
     with MapStoreWriter(tmp_path / "maps", provenance=FINGERPRINTS) as writer:
         writer.add(long_map(400, 200))

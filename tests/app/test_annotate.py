@@ -21,8 +21,8 @@ from app.draw import palette
 from app.draw.agreement import gold_bytes
 from probe.errors import DataError, DiskError, UnsafeError
 from probe.gold.reading import Gold, read_gold, write_gold
-from tests.support import app_maps
-from tests.support.app_pages import make_files, marked, open_page, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import make_files, marked, open_page, shown
 
 
 def small(*, sure: set[tuple[int, int]] = frozenset({(0, 0)}), size: int = 4) -> Gold:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from probe.gold.reading import write_gold
-from tests.support import app_maps, browser
+from tests.support.dashboard import app_maps, browser
 
 WHY_NOT = browser.missing()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"browser tests cannot run: {WHY_NOT}")

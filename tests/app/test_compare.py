@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 
 from app.draw import scores as draw_scores
 from app.server.scores import SCORES
-from tests.support import app_maps
-from tests.support.app_pages import charts, listed, make_files, marked, open_page, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import charts, listed, make_files, marked, open_page, shown
 
 
 @pytest.fixture(scope="module")

@@ -21,8 +21,8 @@ from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.text.axis import TokenAxis
-from tests.support import app_maps
-from tests.support.app_pages import make_files
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import make_files
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ from app.server.export_job import ExportJob
 from app.server.export_worker import Job, job_text
 from probe import cli
 from probe.maps.store import MapStore
-from tests.support.app_pages import make_files, marked, open_page, shown
+from tests.support.dashboard.app_pages import make_files, marked, open_page, shown
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_the_zip_holds_each_map_in_each_format_and_a_manifest_that_is_true(store
 
 
 def test_names_that_would_be_one_are_told_apart(tmp_path):
-    from tests.support import app_maps
+    from tests.support.dashboard import app_maps
 
     app_maps.make_store(tmp_path / "maps", [("a/b", "", "One two."), ("a b", "", "Two one."), ("A-B", "", "Three.")])
     opened = MapStore.open(tmp_path / "maps")
@@ -91,7 +91,7 @@ def test_names_that_would_be_one_are_told_apart(tmp_path):
 
 
 def test_a_damaged_store_ends_with_its_exit_code_and_no_zip(tmp_path, capsys):
-    from tests.support import app_maps
+    from tests.support.dashboard import app_maps
 
     app_maps.make_store(tmp_path / "maps", app_maps.example_texts(1))
     shard = tmp_path / "maps/maps-00000.safetensors"

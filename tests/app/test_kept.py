@@ -16,7 +16,7 @@ from app.server import cache, kept, reports
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring.report import Report, build_report
-from tests.support.app_pages import make_files
+from tests.support.dashboard.app_pages import make_files
 
 
 @pytest.fixture(scope="module")

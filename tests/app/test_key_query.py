@@ -12,9 +12,9 @@ from streamlit.testing.v1 import AppTest
 
 from app.data import key_query
 from probe.errors import DataError
-from tests.support import app_maps
-from tests.support.app_files import make_clouds
-from tests.support.app_pages import charts, marked, open_page, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_files import make_clouds
+from tests.support.dashboard.app_pages import charts, marked, open_page, shown
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from app.server.turns import AT_ONCE, PAGES
 from probe.gold.reading import read_gold, write_gold
 from probe.maps.store import MapStore
 from probe.scoring.report import build_report
-from tests.support import app_maps
-from tests.support.app_pages import TEXTS, charts, make_files, marked, open_page, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import TEXTS, charts, make_files, marked, open_page, shown
 
 
 @pytest.fixture(scope="module")

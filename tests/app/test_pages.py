@@ -13,8 +13,18 @@ from streamlit.testing.v1 import AppTest
 
 from app.draw import links, screen
 from probe.gold.reading import write_gold
-from tests.support import app_maps
-from tests.support.app_pages import ROOT, TEXTS, charts, listed, make_files, marked, open_page, overviews, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import (
+    ROOT,
+    TEXTS,
+    charts,
+    listed,
+    make_files,
+    marked,
+    open_page,
+    overviews,
+    shown,
+)
 
 SCRIPTED = ROOT / "app/draw/screen.py"
 

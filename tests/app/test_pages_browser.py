@@ -13,9 +13,10 @@ import pytest
 
 from app.data.annotations import Annotations
 from probe.gold.reading import read_gold, write_gold
-from tests.support import app_maps, browser, tiny
-from tests.support.app_contrast import faint
-from tests.support.app_files import make_clouds, make_run
+from tests.support import tiny
+from tests.support.dashboard import app_maps, browser
+from tests.support.dashboard.app_contrast import faint
+from tests.support.dashboard.app_files import make_clouds, make_run
 
 WHY_NOT = browser.missing()
 pytestmark = pytest.mark.skipif(bool(WHY_NOT), reason=f"browser tests cannot run: {WHY_NOT}")

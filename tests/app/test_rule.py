@@ -11,7 +11,7 @@ import pytest
 from probe.maps.store import MapStore
 from probe.scoring.alignment import span_gold
 from probe.scoring.metrics import score_map
-from tests.support.app_pages import charts, listed, make_files, marked, open_page, shown
+from tests.support.dashboard.app_pages import charts, listed, make_files, marked, open_page, shown
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,8 @@ from app.data.runs import against, best, drawn, group_and_seed, grouped
 from app.draw.palette import LIGHT
 from app.draw.runs import runs_chart
 from probe.gold.reading import write_gold
-from tests.support import app_maps
-from tests.support.app_pages import charts, open_page, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import charts, open_page, shown
 
 
 @pytest.mark.parametrize(

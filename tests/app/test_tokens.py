@@ -14,9 +14,9 @@ from probe.errors import DataError
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring.causes import wrong_links
-from tests.support import app_maps
 from tests.support.aligned import axis, make_gold, make_map
-from tests.support.app_pages import make_files, marked, open_page, shown
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import make_files, marked, open_page, shown
 
 WORDS = ["the", " cat", " saw", " the", " dog"]
 

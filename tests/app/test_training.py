@@ -14,8 +14,8 @@ from app.data.training_runs import TrainingRun, find_runs, read_curve, step_of
 from app.draw import curves as draw_curves
 from app.draw import palette
 from probe.errors import DataError
-from tests.support.app_files import make_run
-from tests.support.app_pages import charts, open_page, shown
+from tests.support.dashboard.app_files import make_run
+from tests.support.dashboard.app_pages import charts, open_page, shown
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,9 @@ from app.server import live
 from probe.errors import DataError, UnsafeError
 from probe.scoring.alignment import span_links
 from probe.text.examples import Example
-from tests.support import app_maps, tiny
-from tests.support.app_pages import ROOT, charts, make_files, marked, open_page, shown
+from tests.support import tiny
+from tests.support.dashboard import app_maps
+from tests.support.dashboard.app_pages import ROOT, charts, make_files, marked, open_page, shown
 from tests.support.tiny import extract_maps
 
 

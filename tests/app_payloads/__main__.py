@@ -27,9 +27,10 @@ from tests.app_payloads import in_browser as app_payloads_browser
 from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.on_pages import check_sent, strings
 from tests.app_payloads.tokens import LINKS, TOKENS
-from tests.support import app_maps, browser, tiny
-from tests.support.app_files import make_clouds, make_run
-from tests.support.app_pages import ROOT, marked, open_page, shown
+from tests.support import tiny
+from tests.support.dashboard import app_maps, browser
+from tests.support.dashboard.app_files import make_clouds, make_run
+from tests.support.dashboard.app_pages import ROOT, marked, open_page, shown
 
 LOOK = ("unit", "scale", "size", "from", "pin")
 # The parameters of each page: those of which no payload is a value, whose note must be there, and all others.

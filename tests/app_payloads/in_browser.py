@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from tests.app_payloads.rooms import NAME, Room, file_name
-from tests.support import browser
+from tests.support.dashboard import browser
 
 SLOW = 300_000  # ms; a room has many runs to score
 OURS = re.compile(r"(https?|wss?)://localhost:|data:|blob:")

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.draw.choice import TAME
 from tests.app_payloads.rooms import Room, file_name, make_room
-from tests.support.app_pages import open_page
+from tests.support.dashboard.app_pages import open_page
 
 # The fields of Streamlit's messages that a browser gets as text, data or attribute; all others may be Markdown.
 PLAIN = {

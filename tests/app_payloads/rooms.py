@@ -16,7 +16,7 @@ from probe.gold.reading import Gold, gold_record
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStoreWriter
 from probe.text.axis import TokenAxis
-from tests.support.app_maps import FINGERPRINTS
+from tests.support.dashboard.app_maps import FINGERPRINTS
 
 NAME = '<img src=x onerror=alert(1)> **b** $x$ :skull: "x'  # of the folder in which everything lies
 

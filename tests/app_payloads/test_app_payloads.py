@@ -17,9 +17,10 @@ from tests.app_payloads import on_pages as app_payloads_pages
 from tests.app_payloads.__main__ import check_links, make_house
 from tests.app_payloads.rooms import make_room
 from tests.app_payloads.tokens import HALVES, KINDS, LINKS, TOKENS
-from tests.support import browser, tiny
-from tests.support.app_files import make_run
-from tests.support.app_pages import make_files, open_page, shown
+from tests.support import tiny
+from tests.support.dashboard import browser
+from tests.support.dashboard.app_files import make_run
+from tests.support.dashboard.app_pages import make_files, open_page, shown
 
 MIXED = tuple(
     KINDS[kind][place] for kind, place in {"html": 1, "markdown": 0, "streamlit": 2, "latex": 1, "vega": 1}.items()

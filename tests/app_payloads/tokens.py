@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support import app_maps, payloads
+from tests.support import payloads
+from tests.support.dashboard import app_maps
 
 EVIL = "http://evil.example"
 KINDS: dict[str, tuple[str, ...]] = {

@@ -21,7 +21,7 @@ LOADED = "headless Chromium, wall clock, load of {:.1f} a core"
 
 def dashboard(quick: bool) -> Iterator[Row]:
     """A fresh server whose first page is timed; then a store of 10,000 maps, stepped through while it is scored."""
-    from tests.support import browser
+    from tests.support.dashboard import browser
 
     if reason := browser.missing():
         yield skipped("dashboard, first heatmap", "< 2 s", reason)
@@ -141,7 +141,7 @@ def _load() -> str:
 def make_files(folder: str, count: int, long: bool = False) -> int:
     """The maps of ``count`` examples by two checkpoints in both directions, and gold; returns the number of maps."""
     from probe.gold.reading import write_gold
-    from tests.support import app_maps
+    from tests.support.dashboard import app_maps
 
     texts = [(f"example-{k:05d}", *text[1:]) for k, text in enumerate(app_maps.example_texts(58) * (count // 58 + 1))]
     texts = texts[:count]

@@ -30,7 +30,7 @@ def report(quick: bool) -> Iterator[Row]:
 def make_room(folder: str, count: int) -> None:
     """Maps of two checkpoints in both directions, and their gold."""
     from probe.gold.reading import write_gold
-    from tests.support import app_maps
+    from tests.support.dashboard import app_maps
 
     write_gold(Path(folder) / "gold.jsonl", app_maps.make_store(Path(folder) / "maps", app_maps.example_texts(count)))
 

@@ -102,7 +102,7 @@ def score_each(count: int) -> dict[str, float]:
 
 def make_store(folder: str, count: int) -> dict[str, Gold]:
     """``count`` (an even number) planted maps of about 60 x 70 at ``folder``/maps, and their gold."""
-    from tests.support import app_maps
+    from tests.support.dashboard import app_maps
 
     words = (app_maps.PROSE * 4).split(" ")
     texts = [(f"bench-{number:03d}", "prose", " ".join(words[number % 9 :][:WORDS])) for number in range(count // 2)]

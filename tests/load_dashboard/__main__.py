@@ -23,7 +23,7 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from tests.bench.dashboard import cpu_seconds, make_files, memory_mib
-from tests.support import browser
+from tests.support.dashboard import browser
 
 PATIENCE = 120  # seconds for an answer
 ACTIONS = {"next": 5, "link": 3, "pin": 2, "compare": 1}  # how often each is chosen

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.dashboard import make_files
 from tests.load_dashboard.__main__ import ACTIONS, at_once
-from tests.support import browser
+from tests.support.dashboard import browser
 
 
 def test_sessions_at_once_see_their_own_examples(tmp_path: Path):

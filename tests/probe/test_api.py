@@ -16,7 +16,7 @@ from probe.gold.reading import read_gold
 from probe.scoring.metrics import score_map
 from probe.text.examples import Example, read_examples
 from tests.support import ROOT, tiny
-from tests.support.app_maps import example_texts, make_store
+from tests.support.dashboard.app_maps import example_texts, make_store
 from tests.support.tiny import extract_maps
 
 NAMES = {"checkpoints/dskd-cma": "cma", "out/demo/maps": "maps", "analysis/gold/gold.jsonl": "gold.jsonl"}

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from app.data import key_query, training_runs
-from tests.support import app_maps
+from tests.support.dashboard import app_maps
 
 STEPS = (0, 250, 500)
 Text = tuple[str, str, str]  # id, category, text

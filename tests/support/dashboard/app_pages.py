@@ -12,7 +12,8 @@ from streamlit.testing.v1 import AppTest
 from streamlit.util import calc_hash
 
 from probe.gold.reading import write_gold
-from tests.support import ROOT, app_maps
+from tests.support import ROOT
+from tests.support.dashboard import app_maps
 
 TEXTS = [*app_maps.example_texts(6), ("hostile", "**bad**", " ".join(app_maps.HOSTILE))]
 
