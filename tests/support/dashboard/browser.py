@@ -1,6 +1,6 @@
 """The dashboard in a real browser, for the tests and for README's pictures.
 
-python -m tests.support.dashboard.browser --screenshot page.png [--maps MAPS --gold GOLD] [--query 'sort=best'] [--size 1440x900]
+python -m tests.support.dashboard.browser --screenshot page.png [--maps MAPS --gold GOLD] [--query "sort=best"]
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def settle(page: Any) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser("python -m tests.support.dashboard.browser", description="Take a picture of the dashboard.")
+    parser = argparse.ArgumentParser("python -m tests.support.dashboard.browser", description="Take a picture.")
     parser.add_argument("--screenshot", type=Path, required=True, metavar="OUT.png")
     parser.add_argument("--maps", help="a map store (default: the demo's)")
     parser.add_argument("--gold", help="gold for it")
