@@ -19,8 +19,9 @@ from probe.maps.attention_map import AttentionMap, Direction
 from probe.scoring.alignment import LinkMethod
 from probe.scoring.extractions import WAYS
 from probe.scoring.metrics import LinkCounts, MapMetric
+from probe.scoring.names import LINK_SCORES
 from probe.scoring.report_text import aligned, records
-from probe.scoring.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
+from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:

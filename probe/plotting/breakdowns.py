@@ -19,8 +19,9 @@ from probe.plotting.fonts import em_width, font
 from probe.plotting.labels import wrap
 from probe.plotting.layers import GREY, GRID, INK
 from probe.plotting.layout import DPI
-from probe.plotting.panels import GROUPS, METRICS, Panel, all_positions, by_group, header, shown_name
+from probe.plotting.panels import GROUPS, IN_BREAKDOWNS, Panel, all_positions, by_group, header, shown_name
 from probe.scoring.baselines import PREFIX
+from probe.scoring.names import SCORES
 
 if TYPE_CHECKING:
     from matplotlib.typing import ColorType
@@ -63,7 +64,7 @@ def breakdown_figure(report_or_frames: Frames, *, metric: str = "top1_possible",
 
     Args:
         report_or_frames: a report, or an object with its ``runs`` and ``breakdowns``.
-        metric: a key of ``METRICS``; all are shares from 0 to 1.
+        metric: one of ``IN_BREAKDOWNS``; all are shares from 0 to 1.
         direction: ``t2s`` or ``s2t``.
 
     Returns:
@@ -75,8 +76,8 @@ def breakdown_figure(report_or_frames: Frames, *, metric: str = "top1_possible",
         UsageError: an unknown metric, or a direction without runs.
     """
     runs, groups = report_or_frames.runs, report_or_frames.breakdowns
-    if metric not in METRICS:
-        raise UsageError(f"no breakdown holds {metric!r}; choose one of {', '.join(METRICS)}.")
+    if metric not in IN_BREAKDOWNS:
+        raise UsageError(f"no breakdown holds {metric!r}; choose one of {', '.join(IN_BREAKDOWNS)}.")
     found = sorted(set(runs["direction"])) if len(runs) else []
     if direction not in found:
         raise UsageError(f"the report has no run of direction {direction!r}; it has {', '.join(found) or 'none'}.")
@@ -89,10 +90,10 @@ def breakdown_figure(report_or_frames: Frames, *, metric: str = "top1_possible",
     names = [name for name in dict.fromkeys(runs["checkpoint"]) if not name.startswith(PREFIX)]
     legend = [Entry(shown_name(name), Patch(color=colours[name])) for name in names]
     legend.append(Entry("95 % interval", Line2D([], [], **INTERVAL)))
-    legend += [Entry(CEILING, Line2D([], [], **LIMIT))] if METRICS[metric].ceiling else []
+    legend += [Entry(CEILING, Line2D([], [], **LIMIT))] if SCORES[metric].ceiling else []
     figure, places = make_sheet(panels, header(runs, metric, direction), legend)
     for name, place in places.items():
-        draw_panel(figure.add_axes(place, label=name), panels[name], colours, f"{METRICS[metric].share} (0–1)")
+        draw_panel(figure.add_axes(place, label=name), panels[name], colours, f"{SCORES[metric].meaning} (0–1)")
     return figure
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from probe.maps.attention_map import AttentionMap, by_rows
 from probe.scoring.alignment import span_links
 from probe.scoring.metrics import LinkCounts, MapScore
+from probe.scoring.names import LINK_SCORES, MAP_SCORES
 
 PREFIX = "baseline:"
 UNIFORM, DIAGONAL, SPAN_RULE, POSITION_FREE = (
@@ -55,9 +56,8 @@ def position_free(score: MapScore) -> MapScore:
     blank, nan = np.full(score.n_rows, np.nan), float("nan")
     bounds = ("top1", "gold_mass")
     unknown = ("reciprocal_rank", "chunk_accuracy", "offset", "entropy")
-    whole = (*unknown, "precision", "recall", "f1", "aer", "average_precision", "coverage", "collapse", "diagonality")
     positions: dict[str, Any] = dict.fromkeys(unknown, blank)
-    means: dict[str, Any] = dict.fromkeys(whole, nan)
+    means: dict[str, Any] = dict.fromkeys((*unknown, *LINK_SCORES, *MAP_SCORES), nan)
     for degree in ("sure", "possible"):
         positions |= {f"{bound}_{degree}": getattr(rows, f"ceiling_{degree}") for bound in bounds}
         means |= {f"{bound}_{degree}": getattr(score, f"ceiling_{degree}") for bound in bounds}

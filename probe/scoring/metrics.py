@@ -25,16 +25,9 @@ from probe.scoring.measures import (
     row_entropy,
     signed_distance,
 )  # fmt: skip
+from probe.scoring.names import LINK_SCORES, POSITION_SCORES
 from probe.scoring.ties import best_position_free, pair_classes, tied_rows
 from probe.version import __version__
-
-# Per-position scores, averaged over the positions where they are defined.
-POSITION_SCORES = (
-    "top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "reciprocal_rank", "chunk_accuracy", "offset",
-    "entropy", "ceiling_sure", "ceiling_possible",
-)  # fmt: skip
-# Scores of a map as a whole.
-MAP_SCORES = ("average_precision", "coverage", "collapse", "diagonality")
 
 
 @dataclass(frozen=True)
@@ -159,7 +152,7 @@ class MapMetric:
         weights = by_rows(amap, amap.weights).astype(np.float64)
         counts = self.count_links(amap, gold, other=other)
         scores = {name: _mean(getattr(rows, name)) for name in POSITION_SCORES}
-        link_scores = {k: getattr(counts, k) if gold else float("nan") for k in ("precision", "recall", "f1", "aer")}
+        link_scores = {k: getattr(counts, k) if gold else float("nan") for k in LINK_SCORES}
         scored: np.ndarray = np.any(by_rows(amap, possible), axis=1)
         return MapScore(
             **scores,

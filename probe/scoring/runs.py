@@ -18,11 +18,10 @@ import pandas as pd
 from probe.scoring import statistics
 from probe.scoring.baselines import POSITION_FREE, PREFIX
 from probe.scoring.extractions import Extraction
-from probe.scoring.metrics import MAP_SCORES, POSITION_SCORES
+from probe.scoring.names import KEY_SCORES, LINK_SCORES, MAP_SCORES, POSITION_SCORES
 from probe.scoring.statistics import Interval, Statistic, bca_interval, compare, holm, resampled_sums
-from probe.scoring.tables import LINK_COUNTS, LINK_SCORES, SCHEMA_VERSION, Scored
+from probe.scoring.tables import LINK_COUNTS, SCHEMA_VERSION, Scored
 
-KEY_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible")
 BREAKDOWNS = ("relation", "tied", "token_class", "place", "length", "category")
 COMPARISON_COLUMNS = (
     "schema_version", "signature", "direction", "first", "second", "score", "n_examples", "first_value", "second_value",
