@@ -21,7 +21,7 @@ from probe.aligners import ALIGNERS, MAP_ALIGNERS
 from probe.aligners.cells import as_map
 from probe.aligners.making import CutText
 from probe.errors import UsageError
-from probe.gold.reading import Gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.pairing.counts import largest_group
 from probe.pairing.kinds import kind_of
@@ -243,14 +243,13 @@ def _pair(data: Path, golds: Mapping[str, Gold], student: str, teacher: str) -> 
 
 
 def _pair_of_maps(path: Path, golds: Mapping[str, Gold]) -> tuple[Pair, dict[tuple[str, str, str], AttentionMap]]:
-    from probe.gold.reading import check_gold
     from probe.maps.store import MapStore
 
     store = MapStore.open(path)
     maps = {(one.checkpoint, one.direction, one.example_id): one for one in store if one.example_id in golds}
-    texts = {}
+    texts, gold_set = {}, GoldSet(golds)
     for (_, _, example_id), one in maps.items():
-        check_gold(golds[example_id], one.student, one.teacher, text=one.text)
+        gold_set.of(one)  # refuse gold of other tokens
         texts[example_id] = CutText(example_id, one.category, one.text, one.student, one.teacher, one.truncated)
     return Pair("gold's own pair", texts, {name: golds[name] for name in texts}), maps
 

@@ -23,7 +23,7 @@ from analysis.heatmaps.pictures import job_of
 from probe import cli
 from probe.errors import DataError, ProbeError, UsageError
 from probe.files import sha256_of
-from probe.gold.reading import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, GoldSet, read_gold
 from probe.maps.attention_map import DIRECTIONS
 from probe.maps.store import MapStore
 from probe.scoring.metrics import MapScore, score_map
@@ -135,11 +135,8 @@ def _golds(store: MapStore, rows: list[int], path: Path) -> dict[str, Gold]:
             f"{path}: none of its {len(golds)} alignments is for a chosen map, such as {ids[rows[0]]!r}. "
             "Use the gold of these examples, or leave --gold out."
         )
-    prints = tuple(str(store.provenance.get(f"{side}_tokenizer", "")) for side in ("student", "teacher"))
-    for example_id, row in first.items():
-        amap = store.read(row)
-        check_gold(golds[example_id], amap.student, amap.teacher, (prints[0], prints[1]), text=amap.text)
-    return {example_id: golds[example_id] for example_id in first}
+    gold_set = GoldSet(golds, store.fingerprints)
+    return {example_id: gold_set[store.read(row)] for example_id, row in first.items()}
 
 
 # ---- drawing, in the workers ----

@@ -14,8 +14,7 @@ import pandas as pd
 from analysis.failure_causes import CAUSES, wrong_links
 from probe import cli
 from probe.errors import DataError
-from probe.files import MANIFEST, sha256_of
-from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, column_axis, row_axis
 from probe.maps.store import MapStore
 from probe.scoring.metrics import MapMetric
@@ -76,13 +75,11 @@ def failures_frame(stores: Sequence[MapStore], golds: Mapping[str, Gold]) -> tup
     counted: list[dict[str, Any]] = []
     digest = gold_hash(golds.values())
     for store in stores:
-        prints, maps_hash = (store.student_fingerprint, store.teacher_fingerprint), sha256_of(store.path / MANIFEST)[:8]
+        gold_set, maps_hash = GoldSet(golds, store.fingerprints), store.digest[:8]
         for amap in cli.progress(store, total=len(store), label="maps"):
-            if (gold := golds.get(amap.example_id)) is None:
+            if (gold := gold_set.of(amap)) is None:
                 continue
-            check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
-            how = {"method": amap.method, "direction": amap.direction, "normalisation": amap.normalisation}
-            signature = MapMetric().signature(**how, gold=digest, maps=maps_hash)
+            signature = MapMetric().signature_of(amap, gold=digest, maps=maps_hash)
             labels = dict(
                 zip(RUN, (SCHEMA_VERSION, signature, amap.checkpoint, amap.method, amap.direction), strict=True)
             )

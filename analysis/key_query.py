@@ -17,7 +17,7 @@ from probe.errors import DataError
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
-from probe.version import __version__
+from probe.version import __version__, sign
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -234,10 +234,11 @@ def projections(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 def signature(options: KeyQueryOptions, source: MapSource, digest: str) -> str:
     """How the row was made."""
-    parts = {"method": source.method, "checkpoint": digest[:8], "data": sha256_of(options.data)[:8],
-             "classifier": f"discriminator@{CLASSIFIER_STEPS}x{CLASSIFIER_BATCH}", "most": options.most,
-             "seed": options.seed, "version": __version__}  # fmt: skip
-    return "|".join(f"{name}:{value}" for name, value in parts.items())
+    return sign(
+        method=source.method, checkpoint=digest[:8], data=sha256_of(options.data)[:8],
+        classifier=f"discriminator@{CLASSIFIER_STEPS}x{CLASSIFIER_BATCH}", most=options.most, seed=options.seed,
+        version=__version__,
+    )  # fmt: skip
 
 
 def matching_change(figures: pd.DataFrame) -> list[dict[str, Any]]:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from probe import cli
 from probe.errors import DataError
-from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, Direction
 from probe.scoring.alignment import LinkMethod
 from probe.scoring.extractions import WAYS
@@ -136,16 +136,15 @@ def sensitivity_frame(extractor: Extractor, examples: Sequence[Example], golds: 
     """
     digest, made = gold_hash(golds.values()), _Made(extractor, examples)
     prints = (extractor.tokenizer.student_fingerprint, extractor.tokenizer.teacher_fingerprint)
+    gold_set = GoldSet(golds, prints)
     for amap in made.maps(BASE):
-        check_gold(golds[amap.example_id], amap.student, amap.teacher, prints, text=amap.text)
+        gold_set.of(amap)  # refuse gold of other tokens now
     rows: list[dict[str, Any]] = []
     for factor, (name, settings) in FACTORS.items():
         first = _scores(settings[0], made, golds)
         for setting in settings:
             maps, scores = made.maps(setting), _scores(setting, made, golds)
-            signature = MapMetric(links=setting.links).signature(
-                method=maps[0].method, direction=setting.direction, normalisation=setting.normalisation, gold=digest
-            )
+            signature = MapMetric(links=setting.links).signature_of(maps[0], gold=digest)
             labels = {"schema_version": SCHEMA_VERSION, "signature": signature, "checkpoint": maps[0].checkpoint}
             labels |= {"factor": factor, "value": str(getattr(setting, name)), **vars(setting)}
             changes = {f"{score}_change": value - first[score] for score, value in scores.items()}

@@ -20,7 +20,7 @@ from analysis.report import key_query as report_key_query
 from analysis.report import scores as report_scores
 from analysis.report.key_query import KeyQuery
 from analysis.report.parts import Part, Picture, Table, picture
-from probe.files import MANIFEST, atomic_file, sha256_of
+from probe.files import atomic_file, sha256_of
 from probe.gold.reading import Gold
 from probe.maps.store import MapStore
 from probe.plotting.labels import readable
@@ -187,7 +187,7 @@ def _provenance(
     report: Report, stores: Sequence[MapStore], args: argparse.Namespace, key_query: KeyQuery | None
 ) -> Iterator[Table]:
     sources = [("gold", str(args.gold), sha256_of(args.gold))]
-    sources += [("maps", str(store.path), sha256_of(store.path / MANIFEST)) for store in stores]
+    sources += [("maps", str(store.path), store.digest) for store in stores]
     sources.append(report_key_query.source_row(report, key_query))
     yield Table("What was read", ("what", "where", "sha256 (of maps: of their manifest)"), tuple(sources))
     made = [("this report", command_line(args))]

@@ -22,7 +22,7 @@ from app.data.source import Source, digest_of
 from app.data.view import Shown
 from app.server import reports
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
-from probe.files import MANIFEST, sha256_of
+from probe.files import MANIFEST
 from probe.gold import reading as gold
 from probe.gold.reading import Gold, gold_hash
 from probe.maps.attention_map import AttentionMap
@@ -160,7 +160,7 @@ def _signature(_source: Source, digest: str, checkpoint: str, direction: str, no
         direction=direction,
         normalisation=normalisation,
         gold=gold_hash(_source.golds.values()),
-        maps=sha256_of(_source.store.path / MANIFEST)[:8],
+        maps=_source.store.digest[:8],
     )
 
 

@@ -11,7 +11,7 @@ from app.data.source import Source
 from app.server import kept
 from app.server.turns import PAGES
 from probe.errors import DataError, ProbeError
-from probe.gold.reading import Gold, check_gold
+from probe.gold.reading import Gold, GoldSet
 from probe.maps.attention_map import AttentionMap
 from probe.scoring.names import SCORES as NAMES
 
@@ -99,11 +99,7 @@ class ScoreBoard:
 
 def fitting_gold(source: Source, amap: AttentionMap) -> Gold | None:
     """The gold of a map, None if there is none. Raises DataError, naming the first difference, for other tokens."""
-    gold = source.golds.get(amap.example_id)
-    if gold is not None:
-        prints = (source.store.student_fingerprint, source.store.teacher_fingerprint)
-        check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
-    return gold
+    return GoldSet(source.golds, source.store.fingerprints).of(amap)
 
 
 def gold_or_none(source: Source, amap: AttentionMap) -> Gold | None:

@@ -27,7 +27,7 @@ from probe.scoring.measures import (
 )  # fmt: skip
 from probe.scoring.names import LINK_SCORES, POSITION_SCORES
 from probe.scoring.ties import best_position_free, pair_classes, tied_rows
-from probe.version import __version__
+from probe.version import __version__, sign
 
 
 @dataclass(frozen=True)
@@ -186,11 +186,15 @@ class MapMetric:
         """One line that says how a number was made; ``gold`` and ``maps`` are hashes of what was scored."""
         over = self.links in ("threshold", "both-directions")
         links = f"{self.links}>{self.threshold:g}" if over else self.links
-        parts = (
-            ("method", method), ("direction", direction), ("norm", normalisation), ("links", links),
-            ("ties", f"share@{self.tie:g}"), ("gold", gold), ("maps", maps), ("version", __version__),
+        return sign(
+            method=method, direction=direction, norm=normalisation, links=links, ties=f"share@{self.tie:g}", gold=gold,
+            maps=maps, version=__version__,
         )  # fmt: skip
-        return "|".join(f"{name}:{value}" for name, value in parts if value)
+
+    def signature_of(self, amap: AttentionMap, *, gold: str, maps: str = "") -> str:
+        """The signature of a map's score."""
+        how = {"method": amap.method, "direction": amap.direction, "normalisation": amap.normalisation}
+        return self.signature(**how, gold=gold, maps=maps)
 
 
 def score_map(amap: AttentionMap, gold: Gold | None = None) -> MapScore:
