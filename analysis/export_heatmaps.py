@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from analysis.heatmaps import pictures as heatmap_pictures
-from analysis.heatmaps.files import MANIFEST, Drawn, Folder, Job, Picture
+from analysis.heatmaps.files import MANIFEST, Drawing, DrawingJob, Folder, ManifestLine
 from analysis.heatmaps.pictures import job_of
 from probe import cli
 from probe.errors import DataError, ProbeError, UsageError
@@ -37,7 +37,7 @@ EXAMPLES = """
 FORMATS = ("png", "svg", "pdf")
 WORTH_A_POOL = 4  # fewer maps are drawn before a second process has imported what it needs
 CHUNK = 4  # maps that a worker takes at a time
-SCORES = (
+SCORES_IN_MANIFEST = (
     "top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "chunk_accuracy", "reciprocal_rank",
     "n_positions", "n_tied",
 )  # fmt: skip
@@ -92,7 +92,7 @@ def run(args: argparse.Namespace) -> None:
     _report(args, jobs, len(kept), time.monotonic() - started)
 
 
-def _pictures(store: MapStore, rows: list[int], args: argparse.Namespace) -> list[Picture]:
+def _pictures(store: MapStore, rows: list[int], args: argparse.Namespace) -> list[Drawing]:
     """What the options ask for: a grid, a difference, or single maps; whole, cut or in tiles; on which scale."""
     if args.grid:
         pictures = heatmap_pictures.grids(store, rows, args.format)
@@ -159,7 +159,7 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
 
 
-def _draw(job: Job, *, maps: Path, out: Path) -> Drawn:
+def _draw(job: DrawingJob, *, maps: Path, out: Path) -> ManifestLine:
     """Draw one picture; returns its line of the manifest."""
     from probe import plotting  # here, so that the parent and --help do without matplotlib
 
@@ -185,18 +185,18 @@ def _draw(job: Job, *, maps: Path, out: Path) -> Drawn:
         name: joined.join(dict.fromkeys(getattr(one, name) for one in shown)) for name in ("checkpoint", "method")
     }
     labels |= {name: getattr(amap, name) for name in ("category", "direction", "normalisation")}
-    return Drawn(
+    return ManifestLine(
         file=job.file, example_id=amap.example_id, **labels, n_student=n, n_teacher=m, **_scores(score),
         source=job.source, sha256=sha256_of(path),
     )  # fmt: skip
 
 
 def _scores(score: MapScore | None) -> dict[str, Any]:
-    values = {name: None if score is None else getattr(score, name) for name in SCORES}
+    values = {name: None if score is None else getattr(score, name) for name in SCORES_IN_MANIFEST}
     return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
 
 
-def draw_all(maps: Path, jobs: list[Job], out: Path, workers: int) -> Iterator[Drawn]:
+def draw_all(maps: Path, jobs: list[DrawingJob], out: Path, workers: int) -> Iterator[ManifestLine]:
     """Draw the jobs with up to ``workers`` processes; yields in their order, each when it is done."""
     draw = functools.partial(_draw, maps=maps, out=out)
     if workers == 1 or len(jobs) < WORTH_A_POOL:
@@ -215,7 +215,7 @@ def draw_all(maps: Path, jobs: list[Job], out: Path, workers: int) -> Iterator[D
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _report(args: argparse.Namespace, jobs: list[Job], kept: int, seconds: float) -> None:
+def _report(args: argparse.Namespace, jobs: list[DrawingJob], kept: int, seconds: float) -> None:
     bare = sum(job.gold is None for job in jobs)
     drawn = len(jobs) - kept
     values = {

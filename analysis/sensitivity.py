@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 EXAMPLES = """
   python -m analysis.sensitivity --checkpoint checkpoints/dskd-cma --data analysis/gold/probe_set.jsonl \\
       --gold analysis/gold/gold.jsonl --out out/sensitivity"""
-SCORES = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "entropy")  # means over positions
-SHOWN = ("top1_possible", "gold_mass_possible", "f1")  # in the table and the figure
+MEASURED_SCORES = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "entropy")  # over positions
+SCORES_IN_FIGURE = ("top1_possible", "gold_mass_possible", "f1")  # in the table and the figure
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def write_files(frame: pd.DataFrame, out: Path) -> list[Path]:
     from probe.plotting.sensitivity import sensitivity_figure
 
     write_csv(frame, out / "sensitivity.csv")
-    return [out / "sensitivity.csv", save_figure(sensitivity_figure(frame, SHOWN), out / "sensitivity.png")]
+    return [out / "sensitivity.csv", save_figure(sensitivity_figure(frame, SCORES_IN_FIGURE), out / "sensitivity.png")]
 
 
 def sensitivity_frame(extractor: Extractor, examples: Sequence[Example], golds: Mapping[str, Gold]) -> pd.DataFrame:
@@ -186,7 +186,7 @@ def _scores(setting: Setting, made: _Made, golds: Mapping[str, Gold]) -> dict[st
     pairs = zip(made.maps(setting), others, strict=True)
     scored = [metric.score(amap, golds[amap.example_id], other=other) for amap, other in pairs]
     counts = sum((one.links for one in scored), LinkCounts())
-    values = {name: np.concatenate([getattr(one.positions, name) for one in scored]) for name in SCORES}
+    values = {name: np.concatenate([getattr(one.positions, name) for one in scored]) for name in MEASURED_SCORES}
     means = {name: float(np.nanmean(array)) for name, array in values.items()}
     return {**means, **{name: getattr(counts, name) for name in LINK_SCORES}}
 
@@ -199,9 +199,9 @@ def _moved(first: Sequence[AttentionMap], second: Sequence[AttentionMap]) -> flo
 
 def _lines(frame: pd.DataFrame) -> list[str]:
     """A table of the scores that the figure shows, each with its change."""
-    rows = [["factor", "value", *SHOWN, "largest weight change"]]
+    rows = [["factor", "value", *SCORES_IN_FIGURE, "largest weight change"]]
     for _, row in frame.iterrows():
-        cells = [f"{row[name]:.3f} ({row[f'{name}_change']:+.3f})" for name in SHOWN]
+        cells = [f"{row[name]:.3f} ({row[f'{name}_change']:+.3f})" for name in SCORES_IN_FIGURE]
         moved = row["largest_weight_change"]
         rows.append([row["factor"], row["value"], *cells, "–" if np.isnan(moved) else f"{moved:.3f}"])
     return aligned(rows)

@@ -26,7 +26,7 @@ from probe.maps.store import MapStore
 from probe.models.methods import METHODS
 from probe.scoring.metrics import MapMetric
 from probe.scoring.report import score_stores
-from probe.scoring.runs import Run, split_runs
+from probe.scoring.runs import RunRows, split_runs
 from probe.scoring.tables import examples_frame, tokens_frame
 from probe.version import sign
 
@@ -80,7 +80,7 @@ def aligned_rows(maps: Path, gold: GoldSource) -> pd.DataFrame:
     return hits(run)
 
 
-def hits(run: Run) -> pd.DataFrame:
+def hits(run: RunRows) -> pd.DataFrame:
     """One row an example: ``<name>_hits`` and ``<name>_rows`` of every way to count."""
     tied = run.tokens["tied"].to_numpy(dtype=bool)
     n1 = (run.tokens["relation"].astype(object) == "n:1").to_numpy()

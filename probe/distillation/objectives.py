@@ -44,7 +44,7 @@ from probe.models.attention import CrossModelAttention, Normalisation, SpaceProj
 
 
 @dataclass(frozen=True)
-class Run:
+class LossContext:
     """What an objective may need besides the batch. ``normalisation`` is there for methods that scale the teacher."""
 
     trained: Trained
@@ -81,24 +81,24 @@ class Run:
         return self.trained.student.get_output_embeddings()  # type: ignore[operator]
 
 
-Objective = Callable[[Run, PairedBatch, PairedStates], LossTerms]
+BatchLoss = Callable[[LossContext, PairedBatch, PairedStates], LossTerms]
 
 
-def _kd(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _kd(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return kd(states, *run.heads, divergence=run.divergence, **run.options(batch))
 
 
-def _uld(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _uld(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return uld(states, *run.heads, **run.options(batch))
 
 
-def _alm(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _alm(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     options = run.options(batch)
     options.pop("teacher_bias")
     return alm(states, run.heads[0], run.teacher.log_likelihoods(batch.pairs), chunk_index(batch.pairs), **options)
 
 
-def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _mined(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     assert run.teacher.token_map is not None
     mapping, parts, first = run.teacher.token_map.cpu().numpy(), [], 0
     for pair in batch.pairs:
@@ -110,13 +110,13 @@ def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return mined(states, *run.heads, flat, token_map, divergence=run.divergence, **run.options(batch))
 
 
-def _dskd(run: Run, batch: PairedBatch, states: PairedStates, pairs: Tensor | None = None) -> LossTerms:
+def _dskd(run: LossContext, batch: PairedBatch, states: PairedStates, pairs: Tensor | None = None) -> LossTerms:
     projectors: SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     summary = run.teacher.summary(batch.pairs)
     return dskd(states, projectors, *run.heads, pairs, divergence=run.divergence, summary=summary, **run.options(batch))
 
 
-def _eta(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _eta(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     links, first_i, first_j = [], 0, 0
     for pair in batch.pairs:
         links += [(first_i + i, first_j + j) for i, j in exact_pairs(pair)]
@@ -125,7 +125,7 @@ def _eta(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _dskd(run, batch, states, pairs)
 
 
-def _cma(run: Run, batch: PairedBatch, states: PairedStates, **alignment: Any) -> LossTerms:
+def _cma(run: LossContext, batch: PairedBatch, states: PairedStates, **alignment: Any) -> LossTerms:
     attention: CrossModelAttention | SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     assert run.normalisation is not None
     settings = {
@@ -147,19 +147,19 @@ def _cma(run: Run, batch: PairedBatch, states: PairedStates, **alignment: Any) -
     )
 
 
-def _cma_b(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _cma_b(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _cma(run, batch, states, spans=[(pair.student.axis.spans, pair.teacher.axis.spans) for pair in batch.pairs])
 
 
-def _cla(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _cla(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _cma(run, batch, states, masks=[chunk_mask(pair) for pair in batch.pairs])
 
 
-def _clp(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _clp(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _given(run, batch, states, [imposed_map(pair, "chunk") for pair in batch.pairs])
 
 
-def _imposed(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _imposed(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     kind, seed, rate = run.config.imposed, run.config.seed, run.config.imposed_corruption
     maps = [imposed_map(pair, kind, seed, run.gold.get(pair.example_id)) for pair in batch.pairs]
     if rate:
@@ -167,11 +167,11 @@ def _imposed(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _given(run, batch, states, maps)
 
 
-def _given(run: Run, batch: PairedBatch, states: PairedStates, maps: list[ImposedMap]) -> LossTerms:
+def _given(run: LossContext, batch: PairedBatch, states: PairedStates, maps: list[ImposedMap]) -> LossTerms:
     return _cma(run, batch, states, maps=[one.t2s for one in maps], s2t_maps=[one.s2t for one in maps])
 
 
-OBJECTIVES: dict[str, Objective] = {
+OBJECTIVES: dict[str, BatchLoss] = {
     "kd": _kd,
     "dskd": _dskd,
     "dskd-cma": _cma,
@@ -188,7 +188,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def _matching(run: Run, batch: PairedBatch) -> Matching | None:
+def _matching(run: LossContext, batch: PairedBatch) -> Matching | None:
     if run.config.method == "dskd-cma-ga" and run.config.matching == "contrastive":
         lengths, whole = (batch.student.lengths, batch.teacher.lengths), (batch.whole.n_student, batch.whole.n_teacher)
         positives = [linked_cells(pair) for pair in batch.pairs]

@@ -32,7 +32,7 @@ from probe.version import __version__
 CURVE, MAPS = "probe_curve.csv", "probe_maps"
 SHOWN_EXAMPLES = 4  # whose maps are kept at every probed step
 CLASSIFIER = {"steps": 50, "batch": 128}  # 1 s; the checkpoint's own figure takes 300 steps of 256
-SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "entropy")
+CURVE_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "entropy")
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def probe_row(setup: Setup, probes: ProbeSet, maps: Sequence[AttentionMap], step
     """
     scores = [MapMetric().score(amap, probes.golds[amap.example_id]) for amap in maps]
     row = {"schema_version": SCHEMA_VERSION, "signature": probes.signature, "step": step, "n_examples": len(maps)}
-    row |= {name: _mean_over_positions(scores, name) for name in SCORES}
+    row |= {name: _mean_over_positions(scores, name) for name in CURVE_SCORES}
     row["collapse"] = float(np.mean([score.collapse for score in scores]))
     assert setup.attention is not None and setup.normalisation is not None
     with torch.no_grad():

@@ -22,7 +22,7 @@ from probe.files import atomic_file
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, by_rows
 from probe.plotting import layers
-from probe.plotting.layout import DPI, Sheet, View, Window, map_title, new_figure
+from probe.plotting.layout import DPI, CellRanges, Sheet, View, map_title, new_figure
 from probe.scoring.measures import TIE, heaviest_shares
 from probe.scoring.metrics import MapScore, gold_cells, score_map
 
@@ -55,7 +55,7 @@ def attention_heatmap(
     colorbar: bool = True,
     legend: bool = True,
     max_tokens: int = MAX_TOKENS,
-    window: Window | None = None,
+    window: CellRanges | None = None,
 ) -> Axes:
     """Draw a map: rows are student targets from the top, columns are teacher targets from the left.
 
@@ -131,7 +131,7 @@ def difference_heatmap(
     vmax: float = 1.0,
     cmap: Colormap | str = "PRGn",
     max_tokens: int = MAX_TOKENS,
-    window: Window | None = None,
+    window: CellRanges | None = None,
 ) -> Axes:
     """Draw ``first`` − ``second`` on a scale from −``vmax`` to ``vmax``; the lightest colour is no difference.
 

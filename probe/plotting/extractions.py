@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from probe.plotting.breakdowns import INTERVAL, Entry, checkpoint_colours, draw_panel, make_sheet
+from probe.plotting.breakdowns import INTERVAL, ColourEntry, checkpoint_colours, draw_panel, make_sheet
 from probe.plotting.panels import DIRECTIONS, Panel, shown_name
 from probe.scoring.names import SCORES
 
@@ -29,8 +29,8 @@ def extractions_figure(extractions: pd.DataFrame, direction: str) -> Figure:
     panels = {name: _panel(extractions, name) for column in PANEL_COLUMNS for name in column}
     head = f"How links are taken from the same maps, {direction} ({DIRECTIONS[direction]})"
     lines = [head, f"{extractions['n_examples'].max()} examples · thin lines: 95 % bootstrap intervals over examples"]
-    legend = [Entry(shown_name(name), Patch(color=colour)) for name, colour in colours.items()]
-    legend.append(Entry("95 % interval", Line2D([], [], **INTERVAL)))
+    legend = [ColourEntry(shown_name(name), Patch(color=colour)) for name, colour in colours.items()]
+    legend.append(ColourEntry("95 % interval", Line2D([], [], **INTERVAL)))
     figure, places = make_sheet(panels, lines, legend, columns=PANEL_COLUMNS)
     for name, place in places.items():
         draw_panel(figure.add_axes(place, label=name), panels[name], colours, "score (0–1)")

@@ -29,7 +29,7 @@ NARROWEST = 560.0  # what the legend needs
 SUMS = {"t2s": "each student row sums to 1", "s2t": "each teacher column sums to 1"}
 
 
-Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
+CellRanges = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class View:
     note: str = ""
 
     @classmethod
-    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None) -> View:
+    def of(cls, amap: AttentionMap, max_tokens: int, window: CellRanges | None = None) -> View:
         """The ``window``; else everything, or the start of the text up to where one side has ``max_tokens``.
 
         Raises:
@@ -63,7 +63,7 @@ class View:
         return self.rows, self.columns
 
 
-def _beginning(amap: AttentionMap, max_tokens: int) -> Window:
+def _beginning(amap: AttentionMap, max_tokens: int) -> CellRanges:
     n, m = amap.weights.shape
     if max(n, m) <= max_tokens:
         return (0, n), (0, m)
@@ -73,14 +73,14 @@ def _beginning(amap: AttentionMap, max_tokens: int) -> Window:
     return (0, rows), (0, columns)
 
 
-def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
+def tiles(amap: AttentionMap, max_tokens: int) -> list[CellRanges]:
     """Windows of at most ``max_tokens`` a side that follow the text from its start to its end; every target is in one.
 
     Both sides of a window show the same text; a last window repeats a target where one side has ended before the other.
     """
     n, m = amap.weights.shape
     starts = [[start for start, _ in axis.spans] for axis in (amap.student, amap.teacher)]
-    found: list[Window] = []
+    found: list[CellRanges] = []
     at = [0, 0]
     while at[0] < n or at[1] < m:
         at = [min(at[0], n - 1), min(at[1], m - 1)]
