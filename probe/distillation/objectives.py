@@ -35,7 +35,7 @@ from probe.distillation.losses.key_query import (
     released_matching,
     shared_matching,
 )
-from probe.distillation.losses.terms import LossTerms, PairedStates
+from probe.distillation.losses.terms import Heads, LossTerms, PairedStates
 from probe.distillation.losses.transport import ct_matching
 from probe.distillation.optimisation import Trained
 from probe.distillation.token_match import aligned_positions
@@ -53,9 +53,10 @@ class LossContext:
     normalisation: Normalisation | None
 
     @property
-    def heads(self) -> tuple[Tensor, Tensor]:
-        """Weights of the student's head and of the teacher's."""
-        return self._student_head.weight, self.teacher.head
+    def heads(self) -> Heads:
+        """The heads of student and teacher."""
+        own: Any = self.trained.student.get_output_embeddings()  # type: ignore[operator]
+        return Heads(own.weight, self.teacher.head, own.bias, self.teacher.head_bias)
 
     def options(self, batch: PairedBatch) -> dict[str, Any]:
         """The settings that every loss with a teacher takes."""
@@ -63,8 +64,6 @@ class LossContext:
             "reduction": batch.whole,
             "kd_rate": self.config.kd_rate,
             "temperature": self.config.temperature,
-            "student_bias": self._student_head.bias,
-            "teacher_bias": self.teacher.head_bias,
         }
 
     @property
@@ -76,26 +75,21 @@ class LossContext:
         """Gold by example id; empty without a gold file."""
         return read_gold(self.config.gold) if self.config.gold else {}
 
-    @property
-    def _student_head(self) -> Any:
-        return self.trained.student.get_output_embeddings()  # type: ignore[operator]
-
 
 BatchLoss = Callable[[LossContext, PairedBatch, PairedStates], LossTerms]
 
 
 def _kd(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    return kd(states, *run.heads, divergence=run.divergence, **run.options(batch))
+    return kd(states, run.heads, divergence=run.divergence, **run.options(batch))
 
 
 def _uld(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    return uld(states, *run.heads, **run.options(batch))
+    return uld(states, run.heads, **run.options(batch))
 
 
 def _alm(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    options = run.options(batch)
-    options.pop("teacher_bias")
-    return alm(states, run.heads[0], run.teacher.log_likelihoods(batch.pairs), chunk_index(batch.pairs), **options)
+    heads, options = run.heads, {"student_bias": run.heads.student_bias, **run.options(batch)}
+    return alm(states, heads.student, run.teacher.log_likelihoods(batch.pairs), chunk_index(batch.pairs), **options)
 
 
 def _mined(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
@@ -107,13 +101,13 @@ def _mined(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTe
         first += len(pair.teacher.targets)
     device = states.student_targets.device
     flat, token_map = torch.from_numpy(np.concatenate(parts)).to(device), run.teacher.token_map.to(device)
-    return mined(states, *run.heads, flat, token_map, divergence=run.divergence, **run.options(batch))
+    return mined(states, run.heads, flat, token_map, divergence=run.divergence, **run.options(batch))
 
 
 def _dskd(run: LossContext, batch: PairedBatch, states: PairedStates, pairs: Tensor | None = None) -> LossTerms:
     projectors: SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     summary = run.teacher.summary(batch.pairs)
-    return dskd(states, projectors, *run.heads, pairs, divergence=run.divergence, summary=summary, **run.options(batch))
+    return dskd(states, projectors, run.heads, pairs, divergence=run.divergence, summary=summary, **run.options(batch))
 
 
 def _eta(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
@@ -134,16 +128,9 @@ def _cma(run: LossContext, batch: PairedBatch, states: PairedStates, **alignment
         "divergence": run.divergence,
         "summary": run.teacher.summary(batch.pairs),
     }
-    matching, (student_head, teacher_head) = _matching(run, batch), run.heads
+    matching = _matching(run, batch)
     return dskd_cma(
-        states,
-        attention,
-        student_head,
-        teacher_head,
-        run.normalisation,
-        matching=matching,
-        kappa=run.config.kappa,
-        **settings,
+        states, attention, run.heads, run.normalisation, matching=matching, kappa=run.config.kappa, **settings
     )
 
 
