@@ -187,7 +187,7 @@ def key_query_frame(stores: Sequence[MapStore]) -> pd.DataFrame:
             numbers = entry.get("key_query") if isinstance(entry, Mapping) else None
             if isinstance(numbers, Mapping) and numbers:
                 method = str(entry.get("method", ""))
-                signature = f"method:{method}|maps:{_store_hash(store)}|version:{__version__}"
+                signature = f"method:{method}|maps:{store.digest[:8]}|version:{__version__}"
                 labels = {"schema_version": SCHEMA_VERSION, "signature": signature}
                 rows.append({**labels, "checkpoint": str(name), "method": method, **numbers})
     return pd.DataFrame(rows)
