@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from probe.maps.attention_map import AttentionMap, by_rows
-from probe.scoring.alignment import span_links
+from probe.scoring.alignment import cells_of, span_links
 from probe.scoring.metrics import LinkCounts, MapScore
 from probe.scoring.names import LINK_SCORES, MAP_SCORES
 
@@ -37,12 +37,9 @@ def diagonal(amap: AttentionMap) -> AttentionMap:
 
 def span_rule(amap: AttentionMap) -> AttentionMap:
     """Row uniform over its sure span links, else over its possible ones, else over all columns."""
-    level = np.zeros(amap.weights.shape, dtype=int)
-    sure, possible = span_links(amap.student.spans, amap.teacher.spans)
-    for links, value in ((possible, 1), (sure, 2)):
-        if links:
-            level[tuple(np.array(list(links)).T)] = value
-    level = by_rows(amap, level)
+    links = span_links(amap.student.spans, amap.teacher.spans)
+    sure, possible = (by_rows(amap, cells_of(kind, amap.weights.shape)) for kind in links)
+    level = np.where(sure, 2, possible)
     heaviest = level == level.max(axis=1, keepdims=True)
     return _baseline(amap, SPAN_RULE, heaviest / heaviest.sum(axis=1, keepdims=True))
 

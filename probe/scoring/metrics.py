@@ -13,7 +13,7 @@ import numpy as np
 from probe.errors import DataError
 from probe.gold.reading import Gold, Link, check_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
-from probe.scoring.alignment import LinkMethod, chunks, links_from_map
+from probe.scoring.alignment import LinkMethod, cells_of, chunks, links_from_map
 from probe.scoring.measures import (
     TIE,
     average_precision,
@@ -204,13 +204,11 @@ def score_map(amap: AttentionMap, gold: Gold | None = None) -> MapScore:
 
 def gold_cells(amap: AttentionMap, gold: Gold | None) -> tuple[np.ndarray, np.ndarray]:
     """Boolean cells [student, teacher]: sure and possible; none set without gold. Checks the gold's tokens."""
-    sure, possible = np.zeros((2, *amap.weights.shape), dtype=bool)
-    if gold is not None:
-        check_gold(gold, amap.student, amap.teacher, text=amap.text)
-        for cells, links in ((sure, gold.sure), (possible, gold.possible)):
-            if links:
-                cells[tuple(np.array(list(links)).T)] = True
-    return sure, possible
+    shape = amap.weights.shape
+    if gold is None:
+        return cells_of((), shape), cells_of((), shape)
+    check_gold(gold, amap.student, amap.teacher, text=amap.text)
+    return cells_of(gold.sure, shape), cells_of(gold.possible, shape)
 
 
 def chunk_cells(amap: AttentionMap) -> np.ndarray:
