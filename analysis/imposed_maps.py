@@ -1,4 +1,4 @@
-"""What a map is worth: the t2s branch of a checkpoint under its own map, gold, uniform, permuted, another's."""
+"""Imposed maps: quality of a checkpoint's t2s branch under its own map, gold, uniform, permuted, another's."""
 
 from __future__ import annotations
 

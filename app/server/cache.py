@@ -1,4 +1,4 @@
-"""All caching of the dashboard. Keys are digests of what is read, so a store made again is read again.
+"""All caching of the dashboard. Keys are digests of the files read: of a file that changed, nothing old is shown.
 
 What takes long is kept by Streamlit, which lets one visitor do it while the others wait; what every click needs is
 kept by functools, which asks for a hash of its arguments and no more.

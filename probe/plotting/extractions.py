@@ -1,4 +1,4 @@
-"""Links taken in every way: one panel a link score, a group of bars for each way, a bar for each checkpoint."""
+"""The figure of link extractions: one panel a link score, a group of bars for each way to take links."""
 
 from __future__ import annotations
 

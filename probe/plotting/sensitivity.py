@@ -1,4 +1,4 @@
-"""What the making of a map does to its scores: one panel a factor, one bar a score, the first value on top."""
+"""The figure of sensitivity: scores under every setting of map extraction, one panel a factor, one bar a score."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every report sets beside the number: maps that need no model, each with a checkpoint name of its own.
+"""Baselines of every report: maps made without a model, each under a checkpoint name of its own.
 
 The untrained query projector is not here: extraction makes it, and the map store holds it as ``untrained``.
 """
