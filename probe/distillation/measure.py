@@ -113,14 +113,15 @@ class KeyQueryGap:
 
 
 def key_query_gap(
-    pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float, *, seed: int = 0
-) -> KeyQueryGap:
-    """The gap over all response positions of ``pairs``."""
+    pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float, *, seed: int = 0,
+    **classifier: int,
+) -> KeyQueryGap:  # fmt: skip
+    """The gap over all response positions of ``pairs``; ``classifier``: ``steps`` and ``batch`` of its training."""
     with torch.no_grad():
         sides = [pair_keys_queries(pair, tables, attention, sigma_k) for pair in pairs]
     query, key = torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides])
     return KeyQueryGap(
-        classifier_accuracy(query, key, seed=seed),
+        classifier_accuracy(query, key, seed=seed, **classifier),
         energy_distance(Distances.of(*(subsample(side, MOST, seed) for side in (query, key)))),
         float(query.norm(dim=1).mean()),
         float(key.norm(dim=1).mean()),

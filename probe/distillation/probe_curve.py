@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import torch
 
 from probe.distillation.config import TrainConfig
 from probe.distillation.imposed import check_covered
-from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
+from probe.distillation.measure import key_query_gap
 from probe.distillation.setup import Setup
 from probe.extraction.embedding_maps import MapSource, maps_of_pairs
-from probe.extraction.mismatch import Distances, energy_distance, subsample
 from probe.gold.reading import Gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.provenance import provenance
@@ -104,18 +103,8 @@ def probe_row(setup: Setup, probes: ProbeSet, maps: Sequence[AttentionMap], step
     row |= {name: _mean_over_positions(scores, name) for name in CURVE_SCORES}
     row["collapse"] = float(np.mean([score.collapse for score in scores]))
     assert setup.attention is not None and setup.normalisation is not None
-    with torch.no_grad():
-        sigma = setup.normalisation.sigma_k
-        sides = [pair_keys_queries(pair, setup.tables, setup.attention, sigma) for pair in probes.pairs]
-        query, key = torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides])
-    seed = setup.config.seed
-    distances = Distances.of(*(subsample(side, MOST, seed) for side in (query, key)))
-    return row | {
-        "classifier_accuracy": classifier_accuracy(query, key, seed=seed, **CLASSIFIER),
-        "energy_distance": energy_distance(distances),
-        "query_norm": float(query.norm(dim=1).mean()),
-        "key_norm": float(key.norm(dim=1).mean()),
-    }
+    made, sigma = (setup.tables, setup.attention), setup.normalisation.sigma_k
+    return row | asdict(key_query_gap(probes.pairs, *made, sigma, seed=setup.config.seed, **CLASSIFIER))
 
 
 def _mean_over_positions(scores: Sequence[MapScore], name: str) -> float:
