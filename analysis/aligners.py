@@ -21,7 +21,7 @@ from probe.aligners import ALIGNERS, MAP_ALIGNERS
 from probe.aligners.cells import as_map
 from probe.aligners.making import CutText
 from probe.errors import UsageError
-from probe.gold.reading import Gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.pairing.counts import largest_group
 from probe.pairing.kinds import kind_of
@@ -39,7 +39,7 @@ Cells = Callable[[CutText], np.ndarray]  # weights [student, teacher], none nega
 
 
 @dataclass(frozen=True)
-class Entry:
+class AlignerRow:
     """One line of the leaderboard: its name, what it knows, and its weights of a text in both directions."""
 
     name: str
@@ -70,7 +70,7 @@ class Tally:
     seconds: float
 
 
-def leaderboard(pairs: Sequence[Pair], entries: Callable[[Pair], Sequence[Entry]], resamples: int) -> pd.DataFrame:
+def leaderboard(pairs: Sequence[Pair], entries: Callable[[Pair], Sequence[AlignerRow]], resamples: int) -> pd.DataFrame:
     """One row a pair and entry."""
     rows = []
     for pair in pairs:
@@ -79,7 +79,7 @@ def leaderboard(pairs: Sequence[Pair], entries: Callable[[Pair], Sequence[Entry]
     return pd.DataFrame(rows)
 
 
-def tally(pair: Pair, entry: Entry) -> Tally:
+def tally(pair: Pair, entry: AlignerRow) -> Tally:
     """Score one entry on every text of the pair that has gold."""
     found = Tally({"t2s": [], "s2t": []}, [], np.zeros(2), np.zeros(2), 0, {}, 0.0)
     for example_id, gold in pair.golds.items():
@@ -133,7 +133,7 @@ def _marked(links: frozenset[tuple[int, int]], one: CutText) -> np.ndarray:
     return cells
 
 
-def _row(pair: Pair, entry: Entry, found: Tally, resamples: int) -> dict[str, object]:
+def _row(pair: Pair, entry: AlignerRow, found: Tally, resamples: int) -> dict[str, object]:
     scores = {
         "top1_t2s": (np.array(found.top1["t2s"]), statistics.ratio),
         "top1_s2t": (np.array(found.top1["s2t"]), statistics.ratio),
@@ -158,25 +158,25 @@ def _row(pair: Pair, entry: Entry, found: Tally, resamples: int) -> dict[str, ob
 # --- entries ---
 
 
-def token_entries(pair: Pair) -> list[Entry]:
+def token_entries(pair: Pair) -> list[AlignerRow]:
     """Every aligner that reads tokens."""
     found = []
     for one in ALIGNERS.values():
         assert one.align is not None
         cells: Cells = lambda text, align=one.align: align(text.text, text.student, text.teacher)  # noqa: E731
-        found.append(Entry(one.name, one.knows, cells, cells))
+        found.append(AlignerRow(one.name, one.knows, cells, cells))
     return found
 
 
-def map_entries(maps: Mapping[tuple[str, str, str], AttentionMap]) -> list[Entry]:
+def map_entries(maps: Mapping[tuple[str, str, str], AttentionMap]) -> list[AlignerRow]:
     """The stored maps themselves, and each read again; ``maps`` by checkpoint, direction, example."""
     checkpoints = list(dict.fromkeys(checkpoint for checkpoint, _, _ in maps))
     found = []
     for checkpoint in checkpoints:
-        found.append(Entry(checkpoint, "learned", *(_stored(maps, checkpoint, d, None) for d in ("t2s", "s2t"))))
+        found.append(AlignerRow(checkpoint, "learned", *(_stored(maps, checkpoint, d, None) for d in ("t2s", "s2t"))))
         for one in MAP_ALIGNERS.values():
             ways = (_stored(maps, checkpoint, direction, one.reread) for direction in ("t2s", "s2t"))
-            found.append(Entry(f"{checkpoint}+{one.name}", "learned", *ways))
+            found.append(AlignerRow(f"{checkpoint}+{one.name}", "learned", *ways))
     return found
 
 
@@ -243,14 +243,13 @@ def _pair(data: Path, golds: Mapping[str, Gold], student: str, teacher: str) -> 
 
 
 def _pair_of_maps(path: Path, golds: Mapping[str, Gold]) -> tuple[Pair, dict[tuple[str, str, str], AttentionMap]]:
-    from probe.gold.reading import check_gold
     from probe.maps.store import MapStore
 
     store = MapStore.open(path)
     maps = {(one.checkpoint, one.direction, one.example_id): one for one in store if one.example_id in golds}
-    texts = {}
+    texts, gold_set = {}, GoldSet(golds)
     for (_, _, example_id), one in maps.items():
-        check_gold(golds[example_id], one.student, one.teacher, text=one.text)
+        gold_set.of(one)  # refuse gold of other tokens
         texts[example_id] = CutText(example_id, one.category, one.text, one.student, one.teacher, one.truncated)
     return Pair("gold's own pair", texts, {name: golds[name] for name in texts}), maps
 

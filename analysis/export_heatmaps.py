@@ -9,12 +9,12 @@ from pathlib import Path
 
 from analysis.heatmaps import pictures as heatmap_pictures
 from analysis.heatmaps.drawing import draw_all
-from analysis.heatmaps.files import MANIFEST, Folder, Job, Picture
+from analysis.heatmaps.files import MANIFEST, Drawing, DrawingJob, Folder
 from analysis.heatmaps.options import add_look, look_of
 from analysis.heatmaps.pictures import job_of
 from probe import cli
 from probe.errors import DataError, UsageError
-from probe.gold.reading import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, GoldSet, read_gold
 from probe.maps.attention_map import DIRECTIONS
 from probe.maps.store import MapStore
 
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
     _report(args, jobs, len(kept), time.monotonic() - started)
 
 
-def _pictures(store: MapStore, rows: list[int], args: argparse.Namespace) -> list[Picture]:
+def _pictures(store: MapStore, rows: list[int], args: argparse.Namespace) -> list[Drawing]:
     """What the options ask for: a grid, a difference, or single maps; whole, cut or in tiles; on which scale."""
     if args.grid:
         pictures = heatmap_pictures.grids(store, rows, args.format)
@@ -134,14 +134,11 @@ def _golds(store: MapStore, rows: list[int], path: Path) -> dict[str, Gold]:
             f"{path}: none of its {len(golds)} alignments is for a chosen map, such as {ids[rows[0]]!r}. "
             "Use the gold of these examples, or leave --gold out."
         )
-    prints = tuple(str(store.provenance.get(f"{side}_tokenizer", "")) for side in ("student", "teacher"))
-    for example_id, row in first.items():
-        amap = store.read(row)
-        check_gold(golds[example_id], amap.student, amap.teacher, (prints[0], prints[1]), text=amap.text)
-    return {example_id: golds[example_id] for example_id in first}
+    gold_set = GoldSet(golds, store.fingerprints)
+    return {example_id: gold_set[store.read(row)] for example_id, row in first.items()}
 
 
-def _report(args: argparse.Namespace, jobs: list[Job], kept: int, seconds: float) -> None:
+def _report(args: argparse.Namespace, jobs: list[DrawingJob], kept: int, seconds: float) -> None:
     bare = sum(job.gold is None for job in jobs)
     drawn = len(jobs) - kept
     values = {

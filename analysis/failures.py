@@ -13,8 +13,7 @@ import pandas as pd
 
 from probe import cli
 from probe.errors import DataError
-from probe.files import MANIFEST, sha256_of
-from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, column_axis, row_axis
 from probe.maps.store import MapStore
 from probe.scoring.causes import CAUSES, WrongLink, wrong_links
@@ -26,11 +25,11 @@ EXAMPLES = """
   python -m analysis.failures out/demo/maps --gold analysis/gold/gold.jsonl --out out/demo/failures
   python -m analysis.failures out/maps --gold gold.jsonl --out out/failures --pairs 20 --json"""
 RUN = ["schema_version", "signature", "checkpoint", "method", "direction"]
-COLUMNS = (
+FAILURE_COLUMNS = (
     *RUN, "example_id", "category", "position", "token", "heaviest", "heaviest_token", "wanted", "wanted_tokens",
     "weight", "share", "cause", "link",
 )  # fmt: skip
-SHOWN = 3  # examples that a row of a summary names
+EXAMPLES_NAMED = 3  # examples that a row of a summary names
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -76,13 +75,11 @@ def failures_frame(stores: Sequence[MapStore], golds: Mapping[str, Gold]) -> tup
     counted: list[dict[str, Any]] = []
     digest = gold_hash(golds.values())
     for store in stores:
-        prints, maps_hash = (store.student_fingerprint, store.teacher_fingerprint), sha256_of(store.path / MANIFEST)[:8]
+        gold_set, maps_hash = GoldSet(golds, store.fingerprints), store.digest[:8]
         for amap in cli.progress(store, total=len(store), label="maps"):
-            if (gold := golds.get(amap.example_id)) is None:
+            if (gold := gold_set.of(amap)) is None:
                 continue
-            check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
-            how = {"method": amap.method, "direction": amap.direction, "normalisation": amap.normalisation}
-            signature = MapMetric().signature(**how, gold=digest, maps=maps_hash)
+            signature = MapMetric().signature_of(amap, gold=digest, maps=maps_hash)
             labels = dict(
                 zip(RUN, (SCHEMA_VERSION, signature, amap.checkpoint, amap.method, amap.direction), strict=True)
             )
@@ -92,7 +89,7 @@ def failures_frame(stores: Sequence[MapStore], golds: Mapping[str, Gold]) -> tup
     if not counted:
         raise DataError("no map has gold. Give the gold of these examples, or extract the maps of the gold's examples.")
     positions = pd.DataFrame(counted).groupby(RUN, sort=False)["positions"].sum()
-    return pd.DataFrame(rows, columns=list(COLUMNS)), positions
+    return pd.DataFrame(rows, columns=list(FAILURE_COLUMNS)), positions
 
 
 def _rows(amap: AttentionMap, gold: Gold) -> Iterator[dict[str, Any]]:
@@ -150,7 +147,7 @@ def _where(part: pd.DataFrame) -> dict[str, Any]:
     """The examples with the most of these wrong links, and a dashboard link to the first."""
     sums = part.groupby("example_id", sort=False)["share"].sum().sort_values(ascending=False, kind="stable")
     link = part.loc[part["example_id"] == sums.index[0], "link"].iloc[0] if len(sums) else ""
-    return {"n_examples": len(sums), "examples": " ".join(sums.index[:SHOWN]), "link": link}
+    return {"n_examples": len(sums), "examples": " ".join(sums.index[:EXAMPLES_NAMED]), "link": link}
 
 
 def _lines(causes: pd.DataFrame, pairs: pd.DataFrame) -> list[str]:

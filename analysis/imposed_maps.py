@@ -1,4 +1,4 @@
-"""What a map is worth: the t2s branch of a checkpoint under its own map, gold, uniform, permuted, another's."""
+"""Imposed maps: quality of a checkpoint's t2s branch under its own map, gold, uniform, permuted, another's."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from probe.scoring import statistics
 from probe.scoring.statistics import bca_interval, compare, holm
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
-from probe.version import __version__
+from probe.version import __version__, sign
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -229,9 +229,10 @@ def numbers(
 def signature(options: ImposedOptions, directory: Path, length: int) -> str:
     """How the rows of a checkpoint were made."""
     gold = sha256_of(options.gold)[:8] if options.gold else "none"
-    parts = {"checkpoint": sha256_of(directory / MANIFEST)[:8], "data": sha256_of(options.data)[:8], "gold": gold,
-             "length": length, "seed": options.seed, "version": __version__}  # fmt: skip
-    return "|".join(f"{name}:{value}" for name, value in parts.items())
+    return sign(
+        checkpoint=sha256_of(directory / MANIFEST)[:8], data=sha256_of(options.data)[:8], gold=gold, length=length,
+        seed=options.seed, version=__version__,
+    )  # fmt: skip
 
 
 def lines_of(frame: pd.DataFrame, written: Sequence[str]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from probe.errors import DataError
 from probe.files import MANIFEST, atomic_file, sha256_of
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import read_examples
-from probe.version import __version__
+from probe.version import __version__, sign
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,8 +36,8 @@ EXAMPLES = """
 # Enough to tell the shipped checkpoints apart: accuracy is 1.00 with 50 steps, and with 300.
 CLASSIFIER_STEPS, CLASSIFIER_BATCH = 50, 128
 PCA_BEFORE_TSNE = 50  # dimensions, as its authors advise
-SHOWN = ("classifier_accuracy", "energy_distance", "mmd", "sliced_wasserstein", "frechet", "query_norm", "key_norm",
-         "cosine", "cosine_of_means")  # fmt: skip
+DISTANCES_SHOWN = ("classifier_accuracy", "energy_distance", "mmd", "sliced_wasserstein", "frechet", "query_norm",
+                   "key_norm", "cosine", "cosine_of_means")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Sides:
 
 
 @dataclass(frozen=True)
-class Place:
+class VectorPlace:
     """Which position a vector is of."""
 
     example_id: str
@@ -213,10 +213,10 @@ def cloud_frame(
     return frame[[*first, *(column for column in frame if column not in first)]]
 
 
-def places_of(pairs: Sequence[PairedTokens], side: str) -> list[Place]:
+def places_of(pairs: Sequence[PairedTokens], side: str) -> list[VectorPlace]:
     """Example, position and target token (as shown) of every vector of a side, in order."""
     axes = ((pair, pair.student.axis if side == "query" else pair.teacher.axis) for pair in pairs)
-    return [Place(pair.example_id, i, token) for pair, axis in axes for i, token in enumerate(axis.tokens)]
+    return [VectorPlace(pair.example_id, i, token) for pair, axis in axes for i, token in enumerate(axis.tokens)]
 
 
 def projections(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -234,10 +234,11 @@ def projections(vectors: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]
 
 def signature(options: KeyQueryOptions, source: MapSource, digest: str) -> str:
     """How the row was made."""
-    parts = {"method": source.method, "checkpoint": digest[:8], "data": sha256_of(options.data)[:8],
-             "classifier": f"discriminator@{CLASSIFIER_STEPS}x{CLASSIFIER_BATCH}", "most": options.most,
-             "seed": options.seed, "version": __version__}  # fmt: skip
-    return "|".join(f"{name}:{value}" for name, value in parts.items())
+    return sign(
+        method=source.method, checkpoint=digest[:8], data=sha256_of(options.data)[:8],
+        classifier=f"discriminator@{CLASSIFIER_STEPS}x{CLASSIFIER_BATCH}", most=options.most, seed=options.seed,
+        version=__version__,
+    )  # fmt: skip
 
 
 def matching_change(figures: pd.DataFrame) -> list[dict[str, Any]]:
@@ -245,7 +246,7 @@ def matching_change(figures: pd.DataFrame) -> list[dict[str, Any]]:
     trained = figures[figures["stage"] == "trained"]
     before, after = (trained[trained["method"].str.endswith("-ga") == with_] for with_ in (False, True))
     return [
-        {"before": b["checkpoint"], "after": a["checkpoint"], **{name: a[name] - b[name] for name in SHOWN}}
+        {"before": b["checkpoint"], "after": a["checkpoint"], **{name: a[name] - b[name] for name in DISTANCES_SHOWN}}
         for b in before.to_dict("records")
         for a in after.to_dict("records")
     ]
@@ -255,11 +256,11 @@ def lines_of(figures: pd.DataFrame, written: Sequence[Path]) -> Iterator[str]:
     """The printed table: a column for each checkpoint and stage; then what the matching term changed."""
     columns = [f"{row.checkpoint} {row.stage}" for row in figures.itertuples()]
     yield f"{'':22}" + "".join(f"{name:>24}" for name in columns)
-    for name in SHOWN:
+    for name in DISTANCES_SHOWN:
         yield f"{name:22}" + "".join(f"{value:>24.4f}" for value in figures[name])
     for change in matching_change(figures):
         yield f"\n{change['before']} -> {change['after']} (before and after the matching term), trained:"
-        yield "  " + ", ".join(f"{name} {change[name]:+.4f}" for name in SHOWN)
+        yield "  " + ", ".join(f"{name} {change[name]:+.4f}" for name in DISTANCES_SHOWN)
     yield "\nwrote " + ", ".join(map(str, written))
 
 

@@ -14,13 +14,14 @@ import pandas as pd
 
 from probe import cli
 from probe.errors import DataError
-from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, Direction
 from probe.scoring.alignment import LinkMethod
 from probe.scoring.extractions import WAYS
 from probe.scoring.metrics import LinkCounts, MapMetric
+from probe.scoring.names import LINK_SCORES
 from probe.scoring.report_text import aligned, records
-from probe.scoring.tables import LINK_SCORES, SCHEMA_VERSION, write_csv
+from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
 EXAMPLES = """
   python -m analysis.sensitivity --checkpoint checkpoints/dskd-cma --data analysis/gold/probe_set.jsonl \\
       --gold analysis/gold/gold.jsonl --out out/sensitivity"""
-SCORES = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "entropy")  # means over positions
-SHOWN = ("top1_possible", "gold_mass_possible", "f1")  # in the table and the figure
+MEASURED_SCORES = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "entropy")  # over positions
+SCORES_IN_FIGURE = ("top1_possible", "gold_mass_possible", "f1")  # in the table and the figure
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,7 @@ def write_files(frame: pd.DataFrame, out: Path) -> list[Path]:
     from probe.plotting.sensitivity import sensitivity_figure
 
     write_csv(frame, out / "sensitivity.csv")
-    return [out / "sensitivity.csv", save_figure(sensitivity_figure(frame, SHOWN), out / "sensitivity.png")]
+    return [out / "sensitivity.csv", save_figure(sensitivity_figure(frame, SCORES_IN_FIGURE), out / "sensitivity.png")]
 
 
 def sensitivity_frame(extractor: Extractor, examples: Sequence[Example], golds: Mapping[str, Gold]) -> pd.DataFrame:
@@ -135,16 +136,15 @@ def sensitivity_frame(extractor: Extractor, examples: Sequence[Example], golds: 
     """
     digest, made = gold_hash(golds.values()), _Made(extractor, examples)
     prints = (extractor.tokenizer.student_fingerprint, extractor.tokenizer.teacher_fingerprint)
+    gold_set = GoldSet(golds, prints)
     for amap in made.maps(BASE):
-        check_gold(golds[amap.example_id], amap.student, amap.teacher, prints, text=amap.text)
+        gold_set.of(amap)  # refuse gold of other tokens now
     rows: list[dict[str, Any]] = []
     for factor, (name, settings) in FACTORS.items():
         first = _scores(settings[0], made, golds)
         for setting in settings:
             maps, scores = made.maps(setting), _scores(setting, made, golds)
-            signature = MapMetric(links=setting.links).signature(
-                method=maps[0].method, direction=setting.direction, normalisation=setting.normalisation, gold=digest
-            )
+            signature = MapMetric(links=setting.links).signature_of(maps[0], gold=digest)
             labels = {"schema_version": SCHEMA_VERSION, "signature": signature, "checkpoint": maps[0].checkpoint}
             labels |= {"factor": factor, "value": str(getattr(setting, name)), **vars(setting)}
             changes = {f"{score}_change": value - first[score] for score, value in scores.items()}
@@ -186,7 +186,7 @@ def _scores(setting: Setting, made: _Made, golds: Mapping[str, Gold]) -> dict[st
     pairs = zip(made.maps(setting), others, strict=True)
     scored = [metric.score(amap, golds[amap.example_id], other=other) for amap, other in pairs]
     counts = sum((one.links for one in scored), LinkCounts())
-    values = {name: np.concatenate([getattr(one.positions, name) for one in scored]) for name in SCORES}
+    values = {name: np.concatenate([getattr(one.positions, name) for one in scored]) for name in MEASURED_SCORES}
     means = {name: float(np.nanmean(array)) for name, array in values.items()}
     return {**means, **{name: getattr(counts, name) for name in LINK_SCORES}}
 
@@ -199,9 +199,9 @@ def _moved(first: Sequence[AttentionMap], second: Sequence[AttentionMap]) -> flo
 
 def _lines(frame: pd.DataFrame) -> list[str]:
     """A table of the scores that the figure shows, each with its change."""
-    rows = [["factor", "value", *SHOWN, "largest weight change"]]
+    rows = [["factor", "value", *SCORES_IN_FIGURE, "largest weight change"]]
     for _, row in frame.iterrows():
-        cells = [f"{row[name]:.3f} ({row[f'{name}_change']:+.3f})" for name in SHOWN]
+        cells = [f"{row[name]:.3f} ({row[f'{name}_change']:+.3f})" for name in SCORES_IN_FIGURE]
         moved = row["largest_weight_change"]
         rows.append([row["factor"], row["value"], *cells, "–" if np.isnan(moved) else f"{moved:.3f}"])
     return aligned(rows)

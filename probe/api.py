@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from probe.errors import DataError, UsageError
-from probe.gold.reading import Gold, check_gold, gold_hash, read_gold
+from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
 from probe.maps.store import MapStore
 from probe.scoring.alignment import span_gold
@@ -105,12 +105,10 @@ class Maps(Sequence[AttentionMap]):
             raise UsageError(f"links={links!r}: wanted {', '.join(ways)} (one map at a time).")
         metric, golds = MapMetric(links=links), self._golds(gold)  # type: ignore[arg-type]
         digest = SPAN_RULE if gold is None else gold_hash(golds.values())
-        rows = []
+        gold_set, rows = GoldSet(golds, self.fingerprints), []
         for amap in self:
-            if (one := golds.get(amap.example_id)) is not None:
-                check_gold(one, amap.student, amap.teacher, self.fingerprints, text=amap.text)
-                how = {"method": amap.method, "direction": amap.direction, "normalisation": amap.normalisation}
-                signature = metric.signature(**how, gold=digest)
+            if (one := gold_set.of(amap)) is not None:
+                signature = metric.signature_of(amap, gold=digest)
                 rows.append(scored(amap, metric.score(amap, one), describe(amap, one), signature))
         if not rows:
             raise DataError(f"none of the {len(self)} maps has gold; the gold has ids like {next(iter(golds), '–')!r}.")

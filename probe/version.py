@@ -1,4 +1,4 @@
-"""The version of this library, and a digest of its code: what is kept on disk under an old formula is not believed."""
+"""The version of this library, a digest of its code (old results are not believed), and how a number was made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 LIBRARY = Path(__file__).parent
+
+
+def sign(**parts: object) -> str:
+    """``name:value|name:value``: how a number was made, in one line; parts that are empty are left out."""
+    return "|".join(f"{name}:{value}" for name, value in parts.items() if value != "")
 
 
 @functools.cache

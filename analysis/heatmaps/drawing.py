@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from analysis.heatmaps.files import Drawn, Job, Picture
+from analysis.heatmaps.files import Drawing, DrawingJob, ManifestLine
 from analysis.heatmaps.pictures import window_name
 from probe.errors import ProbeError
 from probe.files import sha256_of
@@ -54,7 +54,7 @@ def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
 
 
-def _draw(job: Job, *, maps: Path, out: Path) -> Drawn:
+def _draw(job: DrawingJob, *, maps: Path, out: Path) -> ManifestLine:
     """Draw one picture; returns its line of the manifest."""
     from probe import plotting  # here, so that the parent and --help do without matplotlib
 
@@ -78,13 +78,13 @@ def _draw(job: Job, *, maps: Path, out: Path) -> Drawn:
     }
     labels |= {name: getattr(amap, name) for name in ("category", "direction", "normalisation")}
     labels |= {"unit": look.unit, "window": window_name(picture.window).replace("-t", ",t")}
-    return Drawn(
+    return ManifestLine(
         file=job.file, example_id=amap.example_id, **labels, n_student=n, n_teacher=m, **_scores(score),
         source=job.source, sha256=sha256_of(path),
     )  # fmt: skip
 
 
-def _plain(picture: Picture, shown: Sequence[AttentionMap], gold: Gold | None, score: MapScore | None) -> Axes | Figure:
+def _plain(picture: Drawing, shown: Sequence[AttentionMap], gold: Gold | None, score: MapScore | None) -> Axes | Figure:
     """A figure that is as large as its maps need."""
     from probe import plotting
 
@@ -97,13 +97,13 @@ def _plain(picture: Picture, shown: Sequence[AttentionMap], gold: Gold | None, s
     return plotting.attention_heatmap(shown[0], score=score, **options)
 
 
-def _options(picture: Picture, gold: Gold | None) -> dict[str, Any]:
+def _options(picture: Drawing, gold: Gold | None) -> dict[str, Any]:
     unit = "target" if picture.look.unit == UNITS[0] else picture.look.unit
     chosen = {"window": picture.window, "pin": picture.look.pin, "unit": unit}
     return {"gold": gold, "vmax": picture.vmax, **chosen}
 
 
-def _for_print(picture: Picture, shown: Sequence[AttentionMap], gold: Gold | None, width: float) -> Figure:
+def _for_print(picture: Drawing, shown: Sequence[AttentionMap], gold: Gold | None, width: float) -> Figure:
     """A figure of this width in points."""
     from probe.plotting.paper import paper_difference, paper_figure
 
@@ -118,7 +118,7 @@ def _scores(score: MapScore | None) -> dict[str, Any]:
     return {name: None if value is None or math.isnan(value) else value for name, value in values.items()}
 
 
-def draw_all(maps: Path, jobs: list[Job], out: Path, workers: int) -> Iterator[Drawn]:
+def draw_all(maps: Path, jobs: list[DrawingJob], out: Path, workers: int) -> Iterator[ManifestLine]:
     """Draw the jobs with up to ``workers`` processes; yields in their order, each when it is done."""
     draw = functools.partial(_draw, maps=maps, out=out)
     if workers == 1 or len(jobs) < WORTH_A_POOL:

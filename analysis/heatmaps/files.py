@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -24,11 +24,13 @@ from probe.maps.store import MapStore
 from probe.scoring.tables import write_csv
 from probe.version import code_digest
 
+if TYPE_CHECKING:
+    from probe.plotting.layout import CellRanges
+
 MANIFEST = "manifest.csv"
 DRAWN_BY = ()  # rooms of the library whose code decides what a picture looks like; none named: all of it
 JOURNAL = ".journal.jsonl"
 SCHEMA_VERSION = 1
-Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
 NAME_LENGTH = 60  # of the example's part of a file name
 IDENTITY = ("example_id", "checkpoint", "direction", "method", "normalisation")
 
@@ -55,27 +57,27 @@ class Look:
 
 
 @dataclass(frozen=True)
-class Picture:
+class Drawing:
     """What a file shows: rows of the store (one map; two to subtract; any number as a grid), its scale, its window."""
 
     rows: tuple[int, ...]
     file: str
     kind: Literal["map", "grid", "difference"] = "map"
     vmax: float = 1.0
-    window: Window | None = None
+    window: CellRanges | None = None
     look: Look = Look()
 
-    def named(self, *parts: str) -> Picture:
+    def named(self, *parts: str) -> Drawing:
         """The picture with more parts in its file's name."""
         stem, dot, suffix = self.file.rpartition(".")
         return dataclasses.replace(self, file="--".join([stem, *parts]) + dot + suffix)
 
 
 @dataclass(frozen=True)
-class Job:
+class DrawingJob:
     """A picture to draw, its gold, and the hash of all that decides it."""
 
-    picture: Picture
+    picture: Drawing
     gold: Gold | None
     source: str
 
@@ -85,7 +87,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class ManifestLine:
     """A line of the manifest; scores are None without gold or where no position counts.
 
     ``window`` is the part that is drawn, as ``--window`` takes it; empty where that is all.
@@ -156,7 +158,7 @@ class Folder:
 
     def __init__(self, path: Path, *, resume: bool) -> None:
         self.path, self._resume = path, resume
-        self._known: dict[str, Drawn] = {}
+        self._known: dict[str, ManifestLine] = {}
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Folder:
@@ -177,22 +179,22 @@ class Folder:
                 (self.path / JOURNAL).unlink()
                 self.path.rmdir()
 
-    def kept(self, job: Job) -> Drawn | None:
+    def kept(self, job: DrawingJob) -> ManifestLine | None:
         """The line of a file that is there, unaltered, and would come out the same; else None."""
         found = self._known.get(job.file)
         if found is None or found.source != job.source or not (self.path / job.file).is_file():
             return None
         return found if sha256_of(self.path / job.file) == found.sha256 else None
 
-    def note(self, drawn: Drawn) -> None:
+    def note(self, drawn: ManifestLine) -> None:
         """Write a finished file into the journal."""
         self._journal.add(dataclasses.asdict(drawn))
 
-    def finish(self, done: Iterable[Drawn]) -> None:
+    def finish(self, done: Iterable[ManifestLine]) -> None:
         """Write the manifest of all files of this run, and a journal without what is gone."""
         done = list(done)
         self._stack.close()
-        columns = [field.name for field in dataclasses.fields(Drawn)]
+        columns = [field.name for field in dataclasses.fields(ManifestLine)]
         frame = pd.DataFrame([dataclasses.astuple(drawn) for drawn in done], columns=columns)
         frame = frame.astype({"n_positions": "Int64", "n_tied": "Int64"})
         write_csv(frame.assign(schema_version=SCHEMA_VERSION), self.path / MANIFEST)
@@ -200,11 +202,11 @@ class Folder:
         write_journal(self.path / JOURNAL, map(dataclasses.asdict, (others | {d.file: d for d in done}).values()))
 
 
-def _read_known(path: Path) -> dict[str, Drawn]:
+def _read_known(path: Path) -> dict[str, ManifestLine]:
     """The files that a journal knows; a line that is none is a file to draw again."""
-    known: dict[str, Drawn] = {}
+    known: dict[str, ManifestLine] = {}
     for record in read_journal(path):
         with contextlib.suppress(TypeError):
-            drawn = Drawn(**record)
+            drawn = ManifestLine(**record)
             known[drawn.file] = drawn
     return known

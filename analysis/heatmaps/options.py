@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from analysis.heatmaps.files import Look, Window
+from analysis.heatmaps.files import CellRanges, Look
 from probe import cli
 from probe.gold.reading import Link
 from probe.scoring.aggregation import UNITS
@@ -52,7 +52,7 @@ def length(text: str) -> float:
     return points
 
 
-def window(text: str) -> Window:
+def window(text: str) -> CellRanges:
     """An argparse type: first and last target of both sides, as half-open ranges."""
     found = re.fullmatch(r"s?(\d{1,6})-(\d{1,6}),t?(\d{1,6})-(\d{1,6})", text)
     top, bottom, left, right = map(int, found.groups()) if found else (1, 0, 0, 0)

@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from analysis.heatmaps.files import Job, Look, Picture, Window, file_names, source_hash, unique_names
+from analysis.heatmaps.files import CellRanges, Drawing, DrawingJob, Look, file_names, source_hash, unique_names
 from probe.errors import UsageError
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
@@ -19,24 +19,24 @@ Scale = Literal["0-1", "run", "map"]
 KEY = ("example_id", "direction", "normalisation")  # what maps of a grid or a difference share
 
 
-def single_maps(store: MapStore, rows: Iterable[int], suffix: str) -> list[Picture]:
+def single_maps(store: MapStore, rows: Iterable[int], suffix: str) -> list[Drawing]:
     """A picture for each map."""
     names = file_names(store, suffix)
-    return [Picture((row,), names[row]) for row in rows]
+    return [Drawing((row,), names[row]) for row in rows]
 
 
-def looking(pictures: Iterable[Picture], look: Look) -> list[Picture]:
+def looking(pictures: Iterable[Drawing], look: Look) -> list[Drawing]:
     """The pictures with this look; a unit other than the token is in their names."""
     units = () if look.unit == UNITS[0] else (look.unit,)
     return [replace(picture, look=look).named(*units) for picture in pictures]
 
 
-def first_map(store: MapStore, picture: Picture) -> AttentionMap:
+def first_map(store: MapStore, picture: Drawing) -> AttentionMap:
     """The map whose tokens label the picture, in its unit."""
     return in_unit(store.read(picture.rows[0]), None, picture.look.unit)[0]
 
 
-def tiled(store: MapStore, pictures: Iterable[Picture]) -> Iterator[Picture]:
+def tiled(store: MapStore, pictures: Iterable[Drawing]) -> Iterator[Drawing]:
     """Long maps as several pictures along the text, named ``…--tile-1-of-3``; the others as they are."""
     from probe.plotting import MAX_TOKENS
     from probe.plotting.layout import tiles
@@ -52,7 +52,7 @@ def tiled(store: MapStore, pictures: Iterable[Picture]) -> Iterator[Picture]:
             yield replace(named, window=window) if len(windows) > 1 else picture
 
 
-def windowed(store: MapStore, pictures: Iterable[Picture], window: Window | None) -> Iterator[Picture]:
+def windowed(store: MapStore, pictures: Iterable[Drawing], window: CellRanges | None) -> Iterator[Drawing]:
     """The pictures with the part of their map that is shown, named ``…--s0-24-t0-22`` where it is not all.
 
     It is the ``window``, and no more of it than a figure for print has room for.
@@ -80,7 +80,7 @@ def windowed(store: MapStore, pictures: Iterable[Picture], window: Window | None
         yield picture if whole else replace(picture.named(window_name(part)), window=part)
 
 
-def _fitting(store: MapStore, picture: Picture, window: Window | None) -> Window:
+def _fitting(store: MapStore, picture: Drawing, window: CellRanges | None) -> CellRanges:
     from probe.plotting.paper import fitting_window
 
     look, amap = picture.look, first_map(store, picture)
@@ -89,7 +89,7 @@ def _fitting(store: MapStore, picture: Picture, window: Window | None) -> Window
     return fitting_window(amap, look.width, panels=panels, columns=look.columns, window=window, pin=look.pin)
 
 
-def window_name(window: Window | None) -> str:
+def window_name(window: CellRanges | None) -> str:
     """``s0-24-t0-22``: the first and the last target of each side, as a picture's title counts them."""
     if window is None:
         return ""
@@ -97,15 +97,15 @@ def window_name(window: Window | None) -> str:
     return f"s{top}-{bottom - 1}-t{left}-{right - 1}"
 
 
-def grids(store: MapStore, rows: Iterable[int], suffix: str) -> list[Picture]:
+def grids(store: MapStore, rows: Iterable[int], suffix: str) -> list[Drawing]:
     """A picture for each example, direction and normalisation, with the chosen checkpoints side by side."""
     groups = _groups(store, rows)
     identities = [(example, "grid", direction, normalisation) for example, direction, normalisation in groups]
     names = unique_names(identities, suffix)
-    return [Picture(tuple(group.values()), name, "grid") for group, name in zip(groups.values(), names, strict=True)]
+    return [Drawing(tuple(group.values()), name, "grid") for group, name in zip(groups.values(), names, strict=True)]
 
 
-def differences(store: MapStore, rows: Iterable[int], pair: Sequence[str], suffix: str) -> list[Picture]:
+def differences(store: MapStore, rows: Iterable[int], pair: Sequence[str], suffix: str) -> list[Drawing]:
     """The first checkpoint minus the second, for each example and direction that both have.
 
     Raises:
@@ -119,7 +119,7 @@ def differences(store: MapStore, rows: Iterable[int], pair: Sequence[str], suffi
     identities = [(example, label, direction, normalisation) for example, direction, normalisation in groups]
     names = unique_names(identities, suffix)
     return [
-        Picture((group[first], group[second]), name, "difference")
+        Drawing((group[first], group[second]), name, "difference")
         for group, name in zip(groups.values(), names, strict=True)
     ]
 
@@ -133,7 +133,7 @@ def _groups(store: MapStore, rows: Iterable[int]) -> dict[tuple[str, ...], dict[
     return groups
 
 
-def scaled(store: MapStore, pictures: Sequence[Picture], scale: Scale) -> list[Picture]:
+def scaled(store: MapStore, pictures: Sequence[Drawing], scale: Scale) -> list[Drawing]:
     """The pictures with the weight of their darkest colour: 1, their own greatest weight, or that of their run.
 
     A run is what shares checkpoints, direction and normalisation.
@@ -148,20 +148,20 @@ def scaled(store: MapStore, pictures: Sequence[Picture], scale: Scale) -> list[P
     return [replace(picture, vmax=peak) for picture, peak in zip(pictures, peaks, strict=True)]
 
 
-def _peak(store: MapStore, picture: Picture) -> float:
+def _peak(store: MapStore, picture: Drawing) -> float:
     weights = [in_unit(store.read(row), None, picture.look.unit)[0].weights for row in picture.rows]
     if picture.kind == "difference":
         return float(np.abs(weights[0] - weights[1]).max()) or 1.0
     return float(max(part.max() for part in weights))
 
 
-def _run(store: MapStore, picture: Picture) -> tuple[object, ...]:
+def _run(store: MapStore, picture: Drawing) -> tuple[object, ...]:
     names = ("checkpoint", "direction", "normalisation")
     return (picture.kind, *(tuple(store.column(name)[row] for row in picture.rows) for name in names))
 
 
-def job_of(store: MapStore, picture: Picture, gold: Gold | None, suffix: str) -> Job:
+def job_of(store: MapStore, picture: Drawing, gold: Gold | None, suffix: str) -> DrawingJob:
     """A picture with the hash of what it is made of."""
     settings = (picture.kind, picture.vmax, picture.window, picture.look)
     hashes = [source_hash(store.read(row), gold, suffix, *settings) for row in picture.rows]
-    return Job(picture, gold, "-".join(hashes))
+    return DrawingJob(picture, gold, "-".join(hashes))

@@ -1,4 +1,4 @@
-"""What a report found, as sentences for its headings: every number comes from the report's own frames."""
+"""Headings of the report, as sentences that state a finding: every number comes from the report's own frames."""
 
 from __future__ import annotations
 

@@ -19,20 +19,19 @@ from analysis.report import key_query as report_key_query
 from analysis.report import scores as report_scores
 from analysis.report.key_query import KeyQuery
 from analysis.report.parts import Part, Picture, Table, picture
-from probe.files import MANIFEST, atomic_file, sha256_of
+from probe.files import atomic_file, sha256_of
 from probe.gold.reading import Gold
 from probe.maps.store import MapStore
 from probe.plotting.labels import readable
 from probe.scoring.metrics import score_map
+from probe.scoring.names import SCORES
 from probe.scoring.report import Report
-from probe.scoring.report_text import COLUMNS
 from probe.version import __version__
 
 EXTREMES = 3  # best and worst examples that are shown
 SIDE_BY_SIDE = 2  # checkpoints whose maps of an example are shown
 MOST_TOKENS = 32  # a side of a shown map
 FEW = 10  # an example with fewer scored positions is no best or worst one
-SCORES = {**COLUMNS, "gold_mass_sure": "mass sure", "gold_mass_possible": "mass possible"}
 PACKAGES = ("numpy", "pandas", "matplotlib", "seaborn", "jinja2")
 
 
@@ -127,7 +126,7 @@ def _comparison_part(report: Report) -> Part:
 def _comparisons(frame: pd.DataFrame, caption: str) -> Table:
     heads = ("pair", "direction", "score", "difference", "p bootstrap", "p permutation", "p Holm")
     rows = [
-        (f"{row['first']} − {row['second']}", row["direction"], SCORES.get(row["score"], row["score"]),
+        (f"{row['first']} − {row['second']}", row["direction"], SCORES[row["score"]].heading,
          f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]",
          *(f"{row[name]:.4f}" for name in ("p_bootstrap", "p_permutation", "p_holm")))
         for _, row in frame.iterrows()
@@ -195,7 +194,7 @@ def _provenance(
     report: Report, stores: Sequence[MapStore], origin: Origin, key_query: KeyQuery | None
 ) -> Iterator[Table]:
     sources = [("gold", str(origin.gold), sha256_of(origin.gold))]
-    sources += [("maps", str(store.path), sha256_of(store.path / MANIFEST)) for store in stores]
+    sources += [("maps", str(store.path), store.digest) for store in stores]
     sources.append(report_key_query.source_row(report, key_query))
     yield Table("What was read", ("what", "where", "sha256 (of maps: of their manifest)"), tuple(sources))
     made = [("this report", origin.command)]

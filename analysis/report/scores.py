@@ -9,13 +9,12 @@ import pandas as pd
 from analysis.report import findings
 from analysis.report.parts import Part, Table, cell, picture
 from probe.scoring.baselines import PREFIX
+from probe.scoring.names import LINK_SCORES, headings
 from probe.scoring.report import Report
-from probe.scoring.report_text import COLUMNS
-from probe.scoring.tables import LINK_SCORES
+from probe.scoring.report_text import HEADINGS
 
 WITH_INTERVAL = ("top1_sure", "top1_possible", "gold_mass_possible", "f1", "aer")
 MACRO = ("top1_sure", "top1_possible", "gold_mass_possible", "reciprocal_rank", "chunk_accuracy", *LINK_SCORES)
-HEADS = {name: COLUMNS[name] for name in LINK_SCORES}
 CEILING = "baseline:position-free is the ceiling: the most that any map could reach that knows tokens, not places."
 EXTRACTIONS = (
     "The same maps, links taken in each way. argmax: the heaviest cell of each position; mutual: of its row and its "
@@ -46,15 +45,15 @@ def direction_parts(report: Report) -> Iterator[Part]:
 
 def _scores(runs: pd.DataFrame, direction: str) -> Table:
     rows = [
-        (str(row["checkpoint"]), *(cell(row, name, interval=name in WITH_INTERVAL) for name in COLUMNS))
+        (str(row["checkpoint"]), *(cell(row, name, interval=name in WITH_INTERVAL) for name in HEADINGS))
         for _, row in runs.iterrows()
     ]
-    return Table(f"Scores of {direction} maps, beside baselines", ("checkpoint", *COLUMNS.values()), tuple(rows))
+    return Table(f"Scores of {direction} maps, beside baselines", ("checkpoint", *HEADINGS.values()), tuple(rows))
 
 
 def _macro(runs: pd.DataFrame, direction: str) -> Table:
     rows = [(str(row["checkpoint"]), *(cell(row, f"{name}_macro") for name in MACRO)) for _, row in runs.iterrows()]
-    heads = ("checkpoint", *(COLUMNS[name] for name in MACRO))
+    heads = ("checkpoint", *(HEADINGS[name] for name in MACRO))
     return Table(f"Macro means of {direction} maps (every example counts the same)", heads, tuple(rows))
 
 
@@ -90,10 +89,10 @@ def extraction_part(report: Report) -> Part:
 
 
 def _links(frame: pd.DataFrame, caption: str) -> Table:
-    heads = ("checkpoint", "direction", "extraction", "links", *HEADS.values())
+    heads = ("checkpoint", "direction", "extraction", "links", *headings(LINK_SCORES).values())
     rows = [
         (str(row["checkpoint"]), row["direction"], row["links"], f"{row['links_predicted']:,}",
-         *(cell(row, name) for name in HEADS))
+         *(cell(row, name) for name in LINK_SCORES))
         for _, row in frame.iterrows()
     ]  # fmt: skip
     return Table(caption, heads, tuple(rows))

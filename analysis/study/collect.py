@@ -26,8 +26,9 @@ from probe.maps.store import MapStore
 from probe.models.methods import METHODS
 from probe.scoring.metrics import MapMetric
 from probe.scoring.report import score_stores
-from probe.scoring.runs import Run, split_runs
+from probe.scoring.runs import RunRows, split_runs
 from probe.scoring.tables import examples_frame, tokens_frame
+from probe.version import sign
 
 
 def collect(run: PlannedRun, plan: Plan, places: Places) -> StudyRun:
@@ -41,7 +42,7 @@ def collect(run: PlannedRun, plan: Plan, places: Places) -> StudyRun:
     found = of_checkpoint(directory, pair=plan.pair, arm=run.arm.name, kind=run.arm.kind, dose=run.arm.dose)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
     made = {"settings": digest, **digests(config)}
-    signature = "|".join([found.signature, *(f"{name}:{value}" for name, value in made.items())])
+    signature = f"{found.signature}|{sign(**made)}"
     aligned = found.aligned
     if plan.gold is not None and METHODS[config.method].query:
         aligned = aligned_rows(maps_of(run, plan.gold, places), plan.gold)
@@ -79,7 +80,7 @@ def aligned_rows(maps: Path, gold: GoldSource) -> pd.DataFrame:
     return hits(run)
 
 
-def hits(run: Run) -> pd.DataFrame:
+def hits(run: RunRows) -> pd.DataFrame:
     """One row an example: ``<name>_hits`` and ``<name>_rows`` of every way to count."""
     tied = run.tokens["tied"].to_numpy(dtype=bool)
     n1 = (run.tokens["relation"].astype(object) == "n:1").to_numpy()

@@ -21,7 +21,7 @@ POLL = 0.2  # seconds between looks at the processes
 
 
 @dataclass(frozen=True)
-class Job:
+class Command:
     """A command (the words after ``python -m``) whose output goes to ``log``, and what is done when it succeeds."""
 
     name: str
@@ -40,7 +40,7 @@ class Outcome:
 
 
 def run_jobs(
-    jobs: Sequence[Job], *, at_once: int, status: Path, report: Callable[[str], None], finished: Iterable[str] = ()
+    jobs: Sequence[Command], *, at_once: int, status: Path, report: Callable[[str], None], finished: Iterable[str] = ()
 ) -> dict[str, Outcome]:
     """Run all jobs, ``at_once`` at a time, in order; a failure stops no other. ``status`` is rewritten at each change.
 
@@ -48,7 +48,7 @@ def run_jobs(
     what is still to do.
     """
     outcomes = {name: Outcome("finished") for name in finished} | {job.name: Outcome("waiting") for job in jobs}
-    waiting, running = list(jobs), dict[str, tuple[Job, subprocess.Popen[bytes]]]()
+    waiting, running = list(jobs), dict[str, tuple[Command, subprocess.Popen[bytes]]]()
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -80,7 +80,7 @@ def environment() -> Mapping[str, str]:
     return {**os.environ, **dict.fromkeys(THREADS, "1"), "TOKENIZERS_PARALLELISM": "false"}
 
 
-def _start(job: Job) -> subprocess.Popen[bytes]:
+def _start(job: Command) -> subprocess.Popen[bytes]:
     job.log.parent.mkdir(parents=True, exist_ok=True)
     with open(job.log, "ab") as log:
         return subprocess.Popen(
@@ -94,7 +94,7 @@ def _be_nice() -> None:
     os.nice(NICENESS)
 
 
-def _outcome(job: Job, code: int) -> Outcome:
+def _outcome(job: Command, code: int) -> Outcome:
     """After a success ``then`` is called, whose own error is a failure of the job too."""
     if code:
         return Outcome("failed", code, _last_line(job.log))

@@ -13,7 +13,7 @@ import pandas as pd
 
 from probe.errors import DamagedError, DataError
 from probe.files import MANIFEST, read_manifest, sha256_of
-from probe.version import __version__
+from probe.version import __version__, sign
 
 RECORD, TEXTS, ALIGNED = "run.json", "held_out.csv", "alignment.csv"
 NUMBERS = (
@@ -108,7 +108,7 @@ def of_checkpoint(directory: Path, **labels: Any) -> StudyRun:
         method=str(config["method"]),
         seed=seed,
         numbers=numbers_of(metrics, settings),
-        signature="|".join(f"{key}:{value}" for key, value in {**made, "version": version}.items()),
+        signature=sign(**made, version=version),
         path=path_of(metrics),
         texts=_texts(directory / TEXTS),
         **known,

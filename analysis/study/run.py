@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.study.execute import Job, Outcome, run_jobs
+from analysis.study.execute import Command, Outcome, run_jobs
 from analysis.study.plan import Plan, PlannedRun, read_plan, shipped_pairs
 from analysis.study.prepare import Places, check_all, is_finished, missing_starts, train_command, write_texts
 from probe import cli
@@ -105,7 +105,7 @@ def run_stage(
             collect(one, plan, places)
             _say(f"{one.name}: collected")
     jobs = [
-        Job(
+        Command(
             one.name, tuple(train_command(one, places)), places.folder("logs") / f"{one.name}.log",
             functools.partial(collect, one, plan, places),
         )

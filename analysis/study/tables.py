@@ -17,7 +17,7 @@ from analysis.study.records import MEASURES, NUMBERS, StudyRun
 from probe.scoring.hierarchical import Estimate
 from probe.scoring.statistics import holm
 from probe.scoring.tables import SCHEMA_VERSION
-from probe.version import __version__
+from probe.version import __version__, sign
 
 ENDPOINTS = {"E1": "top1_possible", "E2": "bits_per_byte"}
 ESTIMATE = ("low", "high", "standard_error", "freedom", "seeds", "texts")
@@ -86,8 +86,7 @@ def _paths(runs: Sequence[StudyRun]) -> Iterator[dict[str, Any]]:
 def signature_of(runs: Sequence[StudyRun], sampling: Sampling) -> str:
     """How the tables were made: a digest of the runs' signatures, and the resampling."""
     digest = hashlib.sha256("\n".join(run.signature for run in runs).encode()).hexdigest()[:8]
-    made = {"runs": digest, "resamples": sampling.resamples, "seed": sampling.seed, "version": __version__}
-    return "|".join(f"{name}:{value}" for name, value in made.items())
+    return sign(runs=digest, resamples=sampling.resamples, seed=sampling.seed, version=__version__)
 
 
 def _place(run: StudyRun, plans: Mapping[str, Plan]) -> int:

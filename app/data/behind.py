@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from app.data.view import Pin
+from probe.scoring.names import SCORES
 
 # Scores that are means over positions, so that a position can be pointed at; the others are of whole examples.
 POSITION_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "chunk_accuracy")
@@ -45,7 +46,8 @@ def examples_behind(tokens: pd.DataFrame, examples: pd.DataFrame, number: Number
         rows = examples[(examples["checkpoint"] == number.checkpoint) & (examples["direction"] == number.direction)]
         frame = rows[["example_id", "category", "n_positions"]].assign(score=rows[number.score])
         frame = frame.rename(columns={"n_positions": "positions"})
-        return frame.sort_values(["score", "example_id"], ascending=[number.score != "aer", True], kind="stable")
+        order = [SCORES[number.score].better == "higher", True]
+        return frame.sort_values(["score", "example_id"], ascending=order, kind="stable")
     rows = in_group(tokens, number)
     if rows.empty:
         return pd.DataFrame(

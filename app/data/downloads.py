@@ -1,4 +1,4 @@
-"""What can be taken home: the cells on screen as CSV, the map or the difference of two maps as PNG or SVG."""
+"""Downloads of what is on screen: its cells as CSV, the map or the difference of two maps as PNG or SVG."""
 
 from __future__ import annotations
 

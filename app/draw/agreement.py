@@ -1,4 +1,4 @@
-"""A second annotator beside the first: whose links are shown, how far the two agree, and taking links home."""
+"""A second annotator beside the first: whose links are shown, how far the two agree, and a download of links."""
 
 from __future__ import annotations
 

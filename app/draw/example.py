@@ -1,4 +1,4 @@
-"""What stands around an example's maps on every page: its name, stepping, downloads, texts, and the map as a table."""
+"""The parts around an example's maps, shared by all pages: name, stepping, downloads, texts, and its table of cells."""
 
 from __future__ import annotations
 

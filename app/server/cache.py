@@ -1,4 +1,4 @@
-"""All caching of the dashboard. Keys are digests of what is read, so a store made again is read again.
+"""All caching of the dashboard. Keys are digests of the files read: of a file that changed, nothing old is shown.
 
 What takes long is kept by Streamlit, which lets one visitor do it while the others wait; what every click needs is
 kept by functools, which asks for a hash of its arguments and no more.
@@ -24,7 +24,7 @@ from app.data.view import Shown, Window
 from app.server import kept, reports
 from app.server.positions import PositionTable
 from app.server.scores import SCORES, ScoreBoard, gold_or_none
-from probe.files import MANIFEST, sha256_of
+from probe.files import MANIFEST
 from probe.gold import reading as gold
 from probe.gold.reading import Gold, gold_hash
 from probe.maps.attention_map import AttentionMap
@@ -211,7 +211,7 @@ def _signature(_source: Source, digest: str, checkpoint: str, direction: str, no
         direction=direction,
         normalisation=normalisation,
         gold=gold_hash(_source.golds.values()),
-        maps=sha256_of(_source.store.path / MANIFEST)[:8],
+        maps=_source.store.digest[:8],
     )
 
 

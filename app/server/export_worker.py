@@ -21,7 +21,7 @@ from app.server.scores import SCORES
 from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of, write_json
-from probe.gold.reading import Gold, check_gold, read_gold
+from probe.gold.reading import Gold, GoldSet, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring.metrics import MapScore, score_map
@@ -88,10 +88,7 @@ def add_map(
 ) -> list[dict[str, Any]]:  # fmt: skip
     """Draw one map in every format; returns its lines of the manifest."""
     amap = store.read(row)
-    gold = golds.get(amap.example_id)
-    if gold is not None:
-        prints = (store.student_fingerprint, store.teacher_fingerprint)
-        check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
+    gold = GoldSet(golds, store.fingerprints).of(amap)
     score = score_map(amap, gold) if gold is not None else None
     lines = []
     for suffix in formats:

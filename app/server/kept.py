@@ -1,4 +1,4 @@
-"""What took long to compute, kept on disk from one start of the dashboard to the next."""
+"""Results that took long, kept on disk between two starts of the dashboard: scores of maps, and reports."""
 
 from __future__ import annotations
 

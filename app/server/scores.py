@@ -11,22 +11,18 @@ from app.data.source import Source
 from app.server import kept
 from app.server.turns import PAGES
 from probe.errors import DataError, ProbeError
-from probe.gold.reading import Gold, check_gold
+from probe.gold.reading import Gold, GoldSet
 from probe.maps.attention_map import AttentionMap
+from probe.scoring.names import SCORES as NAMES
 
 # What the pages show of a MapScore, in this order: field -> (label, what it means).
 SCORES = {
-    "top1_sure": ("top-1, sure", "share of positions whose heaviest cell is a sure link; ties share the credit"),
-    "top1_possible": ("top-1, possible", "share of positions whose heaviest cell is a possible link"),
-    "gold_mass_sure": ("gold mass, sure", "mean weight on sure links"),
-    "gold_mass_possible": ("gold mass, possible", "mean weight on possible links"),
-    "reciprocal_rank": ("reciprocal rank", "mean of 1 / rank of the best possible link"),
-    "chunk_accuracy": ("chunk accuracy", "share of positions whose heaviest cell lies in the right chunk"),
-    "ceiling_sure": ("position-free ceiling", "the most top-1 (sure) that any map without positions can reach here"),
-    "entropy": ("entropy", "0: all weight on one cell; 1: spread evenly"),
-    "coverage": ("coverage", "1 when every target of the other side receives a whole position's weight"),
-    "collapse": ("collapse", "share of positions whose heaviest cell is one and the same column"),
-}
+    name: (NAMES[name].label, NAMES[name].meaning)
+    for name in (
+        "top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "reciprocal_rank", "chunk_accuracy",
+        "ceiling_sure", "entropy", "coverage", "collapse",
+    )
+}  # fmt: skip
 
 SMALL, MOMENT = 2_000, 3.0  # maps, and seconds that a page waits for them (1.2 s at 0.6 ms a map, November 2026)
 YIELD = 0.02  # seconds that the next map waits while a page is being made
@@ -103,11 +99,7 @@ class ScoreBoard:
 
 def fitting_gold(source: Source, amap: AttentionMap) -> Gold | None:
     """The gold of a map, None if there is none. Raises DataError, naming the first difference, for other tokens."""
-    gold = source.golds.get(amap.example_id)
-    if gold is not None:
-        prints = (source.store.student_fingerprint, source.store.teacher_fingerprint)
-        check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
-    return gold
+    return GoldSet(source.golds, source.store.fingerprints).of(amap)
 
 
 def gold_or_none(source: Source, amap: AttentionMap) -> Gold | None:

@@ -1,4 +1,4 @@
-"""What any aligner must beat: no opinion at all, and the straight line from the first token to the last."""
+"""Plain aligners that any other must beat: uniform weights, and the diagonal from the first token to the last."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = """How far two annotators agree: Cohen's kappa over all cells and the levels none, possible, sure;
 precision, recall and F1 of B's links against A's; the examples with most differences first."""
-SCORES = (
+AGREEMENT_SCORES = (
     "cells", "differing", "kappa", "precision_sure", "recall_sure", "f1_sure",
     "precision_possible", "recall_possible", "f1_possible",
 )  # fmt: skip
@@ -55,7 +55,7 @@ def agreement_values(compared: Compared) -> dict[str, Any]:
 
 
 def _scores(one: Agreement) -> dict[str, float]:
-    return {name: getattr(one, name) for name in SCORES}
+    return {name: getattr(one, name) for name in AGREEMENT_SCORES}
 
 
 def agreement_frame(compared: Compared) -> pd.DataFrame:

@@ -21,8 +21,8 @@ from probe.text.tokenization import PairedTokens
 from probe.version import __version__
 
 HELD_OUT = "held_out.csv"
-COLUMNS = ("example_id", "category", "bytes", "student_tokens", "teacher_tokens", "truncated", "start_bits", "bits",
-           "teacher_bits", "chunks", "chunk_kl", "chunk_difference")  # fmt: skip
+TEXT_COLUMNS = ("example_id", "category", "bytes", "student_tokens", "teacher_tokens", "truncated", "start_bits",
+                "bits", "teacher_bits", "chunks", "chunk_kl", "chunk_difference")  # fmt: skip
 
 
 def bits_of(setup: Setup, pairs: Sequence[PairedTokens]) -> list[Tensor]:
@@ -71,7 +71,7 @@ def write_held_out(path: Path, setup: Setup, start: Sequence[Tensor], texts: Seq
         {**_labels(setup), **asdict(text), "start_bits": float(first.sum())}
         for text, first in zip(texts, start, strict=True)
     ]
-    write_csv(pd.DataFrame(rows, columns=["schema_version", "signature", *COLUMNS]), path)
+    write_csv(pd.DataFrame(rows, columns=["schema_version", "signature", *TEXT_COLUMNS]), path)
 
 
 def _labels(setup: Setup) -> Mapping[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +16,7 @@ from probe.distillation.losses.alm import ChunkIndex
 from probe.distillation.losses.contrastive import Positives
 from probe.errors import DataError
 from probe.gold.reading import Gold, Link, check_gold
-from probe.scoring.alignment import chunks, span_links
+from probe.scoring.alignment import cells_of, chunks, span_links
 from probe.text.tokenization import PairedTokens
 
 
@@ -69,7 +69,7 @@ def imposed_map(pair: PairedTokens, kind: str, seed: int = 0, gold: Gold | None 
         return _spread(chunk_mask(pair))
     spans = pair.student.axis.spans, pair.teacher.axis.spans
     sure, possible = span_links(*spans) if gold is None or kind == "span" else (gold.sure, gold.possible)
-    made = _spread(_cells(sure, shape), _cells(possible, shape))
+    made = _spread(*(torch.from_numpy(cells_of(links, shape)) for links in (sure, possible)))
     if kind != "permuted":
         return made
     order = torch.from_numpy(_random(seed, pair).permutation(shape[1]))
@@ -111,13 +111,6 @@ def check_covered(gold: Mapping[str, Gold], pairs: Sequence[PairedTokens]) -> No
         )
     for pair in pairs:
         check_gold(gold[pair.example_id], pair.student.axis, pair.teacher.axis, text=pair.text)
-
-
-def _cells(links: Collection[Link], shape: tuple[int, int]) -> Tensor:
-    mask = torch.zeros(shape, dtype=torch.bool)
-    if links:
-        mask[tuple(torch.tensor(sorted(links)).T)] = True
-    return mask
 
 
 def _spread(first: Tensor, second: Tensor | None = None) -> ImposedMap:

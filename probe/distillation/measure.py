@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -13,10 +14,10 @@ from probe.distillation.losses.key_query import Discriminator, key_query_loss
 from probe.extraction.mismatch import Distances, energy_distance, subsample
 from probe.models.attention import CrossModelAttention, attention_scores, keys, queries
 from probe.models.map_rule import map_weights, rule_of
-from probe.scoring.alignment import span_links
+from probe.scoring.alignment import cells_of, span_links
+from probe.scoring.measures import heaviest_shares
 from probe.text.tokenization import PairedTokens
 
-TIE = 1e-6  # cells this close to the heaviest share its credit (docs/metrics.md)
 MOST = 1000  # positions of each side whose distances are compared
 
 
@@ -53,26 +54,18 @@ def span_accuracy(
     pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float
 ) -> SpanAccuracy:
     """Top-1 accuracy of t2s maps against the span rule, summed over all rows, divided once (docs/metrics.md)."""
-    sums = torch.zeros(3, dtype=torch.double)
-    rows = 0
+    sums, rows = np.zeros(3), 0
     for pair in pairs:
         query, key = pair_keys_queries(pair, tables, attention, sigma_k)
         spans = pair.student.axis.spans, pair.teacher.axis.spans
         ((weights,),) = map_weights(rule_of(attention), [attention_scores(query, key)], [spans], ["t2s"])
-        heaviest = (weights >= weights.amax(dim=1, keepdim=True) - TIE).double()
-        credit = heaviest / heaviest.sum(dim=1, keepdim=True)
-        sure, possible = (_mask(kind, weights) for kind in span_links(*spans))
-        sums += torch.stack([(credit * sure).sum(), (credit * possible).sum(), (weights.double() * possible).sum()])
-        rows += len(weights)
-    share = (sums / max(rows, 1)).tolist()
-    return SpanAccuracy(share[0], share[1], share[2], rows)
-
-
-def _mask(links: frozenset[tuple[int, int]], like: Tensor) -> Tensor:
-    mask = torch.zeros(like.shape, dtype=torch.double)
-    for student, teacher in links:
-        mask[student, teacher] = 1
-    return mask
+        cells = weights.double().numpy()
+        credit = heaviest_shares(cells)
+        sure, possible = (cells_of(links, cells.shape) for links in span_links(*spans))
+        sums += [(credit * sure).sum(), (credit * possible).sum(), (cells * possible).sum()]
+        rows += len(cells)
+    top1_sure, top1_possible, mass = (sums / max(rows, 1)).tolist()
+    return SpanAccuracy(top1_sure, top1_possible, mass, rows)
 
 
 def classifier_accuracy(
@@ -121,14 +114,15 @@ class KeyQueryGap:
 
 
 def key_query_gap(
-    pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float, *, seed: int = 0
-) -> KeyQueryGap:
-    """The gap over all response positions of ``pairs``."""
+    pairs: Sequence[PairedTokens], tables: Tables, attention: CrossModelAttention, sigma_k: float, *, seed: int = 0,
+    **classifier: int,
+) -> KeyQueryGap:  # fmt: skip
+    """The gap over all response positions of ``pairs``; ``classifier``: ``steps`` and ``batch`` of its training."""
     with torch.no_grad():
         sides = [pair_keys_queries(pair, tables, attention, sigma_k) for pair in pairs]
     query, key = torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides])
     return KeyQueryGap(
-        classifier_accuracy(query, key, seed=seed),
+        classifier_accuracy(query, key, seed=seed, **classifier),
         energy_distance(Distances.of(*(subsample(side, MOST, seed) for side in (query, key)))),
         float(query.norm(dim=1).mean()),
         float(key.norm(dim=1).mean()),

@@ -35,7 +35,7 @@ from probe.distillation.losses.key_query import (
     released_matching,
     shared_matching,
 )
-from probe.distillation.losses.terms import LossTerms, PairedStates
+from probe.distillation.losses.terms import Heads, LossTerms, PairedStates
 from probe.distillation.losses.transport import ct_matching
 from probe.distillation.optimisation import Trained
 from probe.distillation.token_match import aligned_positions
@@ -44,7 +44,7 @@ from probe.models.attention import CrossModelAttention, Normalisation, SpaceProj
 
 
 @dataclass(frozen=True)
-class Run:
+class LossContext:
     """What an objective may need besides the batch. ``normalisation`` is there for methods that scale the teacher."""
 
     trained: Trained
@@ -53,9 +53,10 @@ class Run:
     normalisation: Normalisation | None
 
     @property
-    def heads(self) -> tuple[Tensor, Tensor]:
-        """Weights of the student's head and of the teacher's."""
-        return self._student_head.weight, self.teacher.head
+    def heads(self) -> Heads:
+        """The heads of student and teacher."""
+        own: Any = self.trained.student.get_output_embeddings()  # type: ignore[operator]
+        return Heads(own.weight, self.teacher.head, own.bias, self.teacher.head_bias)
 
     def options(self, batch: PairedBatch) -> dict[str, Any]:
         """The settings that every loss with a teacher takes."""
@@ -63,8 +64,6 @@ class Run:
             "reduction": batch.whole,
             "kd_rate": self.config.kd_rate,
             "temperature": self.config.temperature,
-            "student_bias": self._student_head.bias,
-            "teacher_bias": self.teacher.head_bias,
         }
 
     @property
@@ -76,29 +75,24 @@ class Run:
         """Gold by example id; empty without a gold file."""
         return read_gold(self.config.gold) if self.config.gold else {}
 
-    @property
-    def _student_head(self) -> Any:
-        return self.trained.student.get_output_embeddings()  # type: ignore[operator]
+
+BatchLoss = Callable[[LossContext, PairedBatch, PairedStates], LossTerms]
 
 
-Objective = Callable[[Run, PairedBatch, PairedStates], LossTerms]
+def _kd(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
+    return kd(states, run.heads, divergence=run.divergence, **run.options(batch))
 
 
-def _kd(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    return kd(states, *run.heads, divergence=run.divergence, **run.options(batch))
+def _uld(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
+    return uld(states, run.heads, **run.options(batch))
 
 
-def _uld(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    return uld(states, *run.heads, **run.options(batch))
+def _alm(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
+    heads, options = run.heads, {"student_bias": run.heads.student_bias, **run.options(batch)}
+    return alm(states, heads.student, run.teacher.log_likelihoods(batch.pairs), chunk_index(batch.pairs), **options)
 
 
-def _alm(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
-    options = run.options(batch)
-    options.pop("teacher_bias")
-    return alm(states, run.heads[0], run.teacher.log_likelihoods(batch.pairs), chunk_index(batch.pairs), **options)
-
-
-def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _mined(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     assert run.teacher.token_map is not None
     mapping, parts, first = run.teacher.token_map.cpu().numpy(), [], 0
     for pair in batch.pairs:
@@ -107,16 +101,16 @@ def _mined(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
         first += len(pair.teacher.targets)
     device = states.student_targets.device
     flat, token_map = torch.from_numpy(np.concatenate(parts)).to(device), run.teacher.token_map.to(device)
-    return mined(states, *run.heads, flat, token_map, divergence=run.divergence, **run.options(batch))
+    return mined(states, run.heads, flat, token_map, divergence=run.divergence, **run.options(batch))
 
 
-def _dskd(run: Run, batch: PairedBatch, states: PairedStates, pairs: Tensor | None = None) -> LossTerms:
+def _dskd(run: LossContext, batch: PairedBatch, states: PairedStates, pairs: Tensor | None = None) -> LossTerms:
     projectors: SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     summary = run.teacher.summary(batch.pairs)
-    return dskd(states, projectors, *run.heads, pairs, divergence=run.divergence, summary=summary, **run.options(batch))
+    return dskd(states, projectors, run.heads, pairs, divergence=run.divergence, summary=summary, **run.options(batch))
 
 
-def _eta(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _eta(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     links, first_i, first_j = [], 0, 0
     for pair in batch.pairs:
         links += [(first_i + i, first_j + j) for i, j in exact_pairs(pair)]
@@ -125,7 +119,7 @@ def _eta(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _dskd(run, batch, states, pairs)
 
 
-def _cma(run: Run, batch: PairedBatch, states: PairedStates, **alignment: Any) -> LossTerms:
+def _cma(run: LossContext, batch: PairedBatch, states: PairedStates, **alignment: Any) -> LossTerms:
     attention: CrossModelAttention | SpaceProjectors = run.trained.attention  # type: ignore[assignment]
     assert run.normalisation is not None
     settings = {
@@ -134,32 +128,25 @@ def _cma(run: Run, batch: PairedBatch, states: PairedStates, **alignment: Any) -
         "divergence": run.divergence,
         "summary": run.teacher.summary(batch.pairs),
     }
-    matching, (student_head, teacher_head) = _matching(run, batch), run.heads
+    matching = _matching(run, batch)
     return dskd_cma(
-        states,
-        attention,
-        student_head,
-        teacher_head,
-        run.normalisation,
-        matching=matching,
-        kappa=run.config.kappa,
-        **settings,
+        states, attention, run.heads, run.normalisation, matching=matching, kappa=run.config.kappa, **settings
     )
 
 
-def _cma_b(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _cma_b(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _cma(run, batch, states, spans=[(pair.student.axis.spans, pair.teacher.axis.spans) for pair in batch.pairs])
 
 
-def _cla(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _cla(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _cma(run, batch, states, masks=[chunk_mask(pair) for pair in batch.pairs])
 
 
-def _clp(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _clp(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _given(run, batch, states, [imposed_map(pair, "chunk") for pair in batch.pairs])
 
 
-def _imposed(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
+def _imposed(run: LossContext, batch: PairedBatch, states: PairedStates) -> LossTerms:
     kind, seed, rate = run.config.imposed, run.config.seed, run.config.imposed_corruption
     maps = [imposed_map(pair, kind, seed, run.gold.get(pair.example_id)) for pair in batch.pairs]
     if rate:
@@ -167,11 +154,11 @@ def _imposed(run: Run, batch: PairedBatch, states: PairedStates) -> LossTerms:
     return _given(run, batch, states, maps)
 
 
-def _given(run: Run, batch: PairedBatch, states: PairedStates, maps: list[ImposedMap]) -> LossTerms:
+def _given(run: LossContext, batch: PairedBatch, states: PairedStates, maps: list[ImposedMap]) -> LossTerms:
     return _cma(run, batch, states, maps=[one.t2s for one in maps], s2t_maps=[one.s2t for one in maps])
 
 
-OBJECTIVES: dict[str, Objective] = {
+OBJECTIVES: dict[str, BatchLoss] = {
     "kd": _kd,
     "dskd": _dskd,
     "dskd-cma": _cma,
@@ -188,7 +175,7 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 
-def _matching(run: Run, batch: PairedBatch) -> Matching | None:
+def _matching(run: LossContext, batch: PairedBatch) -> Matching | None:
     if run.config.method == "dskd-cma-ga" and run.config.matching == "contrastive":
         lengths, whole = (batch.student.lengths, batch.teacher.lengths), (batch.whole.n_student, batch.whole.n_teacher)
         positives = [linked_cells(pair) for pair in batch.pairs]

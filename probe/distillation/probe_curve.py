@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,9 @@ import torch
 
 from probe.distillation.config import TrainConfig
 from probe.distillation.imposed import check_covered
-from probe.distillation.measure import MOST, classifier_accuracy, pair_keys_queries
+from probe.distillation.measure import key_query_gap
 from probe.distillation.setup import Setup
 from probe.extraction.embedding_maps import MapSource, maps_of_pairs
-from probe.extraction.mismatch import Distances, energy_distance, subsample
 from probe.gold.reading import Gold, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.provenance import provenance
@@ -32,7 +31,7 @@ from probe.version import __version__
 CURVE, MAPS = "probe_curve.csv", "probe_maps"
 SHOWN_EXAMPLES = 4  # whose maps are kept at every probed step
 CLASSIFIER = {"steps": 50, "batch": 128}  # 1 s; the checkpoint's own figure takes 300 steps of 256
-SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "entropy")
+CURVE_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "entropy")
 
 
 @dataclass(frozen=True)
@@ -101,21 +100,12 @@ def probe_row(setup: Setup, probes: ProbeSet, maps: Sequence[AttentionMap], step
     """
     scores = [MapMetric().score(amap, probes.golds[amap.example_id]) for amap in maps]
     row = {"schema_version": SCHEMA_VERSION, "signature": probes.signature, "step": step, "n_examples": len(maps)}
-    row |= {name: _mean_over_positions(scores, name) for name in SCORES}
+    row |= {name: _mean_over_positions(scores, name) for name in CURVE_SCORES}
     row["collapse"] = float(np.mean([score.collapse for score in scores]))
     assert setup.attention is not None and setup.normalisation is not None
-    with torch.no_grad():
-        sigma = setup.normalisation.sigma_k
-        sides = [pair_keys_queries(pair, setup.tables, setup.attention, sigma) for pair in probes.pairs]
-        query, key = torch.cat([q for q, _ in sides]), torch.cat([k for _, k in sides])
-    seed = setup.config.seed
-    distances = Distances.of(*(subsample(side, MOST, seed) for side in (query, key)))
-    return row | {
-        "classifier_accuracy": classifier_accuracy(query, key, seed=seed, **CLASSIFIER),
-        "energy_distance": energy_distance(distances),
-        "query_norm": float(query.norm(dim=1).mean()),
-        "key_norm": float(key.norm(dim=1).mean()),
-    }
+    sigma, seed = setup.normalisation.sigma_k, setup.config.seed
+    gap = key_query_gap(probes.pairs, setup.tables, setup.attention, sigma, seed=seed, **CLASSIFIER)
+    return row | asdict(gap)
 
 
 def _mean_over_positions(scores: Sequence[MapScore], name: str) -> float:

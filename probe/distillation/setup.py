@@ -50,7 +50,7 @@ from probe.text.tokenization import PairedTokens, PairTokenizer
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-Report = Callable[[str], None]
+Announce = Callable[[str], None]
 NO_RUN = "No run can start from it; get the model again, or take another."
 
 
@@ -98,7 +98,7 @@ class Setup:
         return Tables(whole_tensor(student).cpu(), self.teacher_embeddings)
 
 
-def prepare(config: TrainConfig, report: Report = lambda line: None) -> Setup:
+def prepare(config: TrainConfig, report: Announce = lambda line: None) -> Setup:
     """Load, tokenize, fill the teacher cache and calibrate; all that is random is fixed by ``config.seed``."""
     training, held_out = training_examples(config)
     teacher_directory = resolve_model(config.teacher)
@@ -209,7 +209,7 @@ def _check_positions(max_length: int, role: str, config: Any) -> None:
 
 
 def _frozen_teacher(
-    config: TrainConfig, directory: Path, table: Tensor, pairs: Sequence[PairedTokens], report: Report
+    config: TrainConfig, directory: Path, table: Tensor, pairs: Sequence[PairedTokens], report: Announce
 ) -> FrozenTeacher:
     """States from the cache; the teacher is loaded only for its head, and run only for texts not seen before."""
     sides = [pair.teacher for pair in pairs]
@@ -232,7 +232,7 @@ def _frozen_teacher(
 
 
 def _measured_teacher(
-    config: TrainConfig, directory: Path, table: Tensor, held_out: Sequence[PairedTokens], report: Report
+    config: TrainConfig, directory: Path, table: Tensor, held_out: Sequence[PairedTokens], report: Announce
 ) -> FrozenTeacher | None:
     """The teacher of a method that needs none, for its bits per byte; None where it cannot be had: sft goes on."""
     if not config.measure_teacher or not held_out:
@@ -244,7 +244,7 @@ def _measured_teacher(
         return None
 
 
-def _where_it_fits(model: PreTrainedModel, report: Report) -> PreTrainedModel:
+def _where_it_fits(model: PreTrainedModel, report: Announce) -> PreTrainedModel:
     """The teacher on the accelerator if there is one that holds it; states do not depend on where, but for rounding."""
     try:
         return model.to(best_device())  # type: ignore[arg-type]

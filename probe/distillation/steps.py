@@ -14,7 +14,7 @@ from probe.distillation.dataset import SideBatch, paired_batch, side_batch, whol
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.losses.attended import sft
 from probe.distillation.losses.terms import LossTerms, PairedStates, Whole
-from probe.distillation.objectives import OBJECTIVES, Run
+from probe.distillation.objectives import OBJECTIVES, LossContext
 from probe.distillation.optimisation import Trained
 from probe.distillation.unpadded import response_states
 from probe.models.attention import Normalisation
@@ -62,7 +62,7 @@ def step_loss(
 
     if teacher is None:
         return student_alone
-    run, objective = Run(trained, config, teacher, normalisation), OBJECTIVES[config.method]
+    run, objective = LossContext(trained, config, teacher, normalisation), OBJECTIVES[config.method]
 
     def guided(pairs: Sequence[PairedTokens], whole: Whole | None = None) -> LossTerms:
         batch = paired_batch(pairs, whole=whole, device=teacher.head.device)

@@ -20,7 +20,7 @@ from probe.distillation.measure import KeyQueryGap, key_query_gap, span_accuracy
 from probe.distillation.model_card import model_card
 from probe.distillation.optimisation import training_state
 from probe.distillation.run_state import Curve, resume_state, save_state
-from probe.distillation.setup import Report, Setup, prepare
+from probe.distillation.setup import Announce, Setup, prepare
 from probe.distillation.sharded import spread_again, whole_tensor
 from probe.distillation.stopping import Stopping
 from probe.distillation.students.delta import delta_student
@@ -30,7 +30,7 @@ from probe.models.checkpoint import save_checkpoint
 
 
 def train(
-    config: TrainConfig, out: Path, *, resume: bool = False, report: Report = lambda line: None
+    config: TrainConfig, out: Path, *, resume: bool = False, report: Announce = lambda line: None
 ) -> dict[str, Any]:
     """Train by ``config`` and write the checkpoint ``out``; returns its metrics.
 
@@ -80,7 +80,7 @@ def _run_steps(
     first: int,
     curve: Curve,
     state_directory: Path,
-    report: Report,
+    report: Announce,
 ) -> None:
     """Every step from ``first`` on: train, log, measure, save."""
     setup, config, started = engine.setup, engine.setup.config, time.monotonic()

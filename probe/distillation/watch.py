@@ -1,4 +1,4 @@
-"""What is written beside a run while it goes: its events, the probe curve and its maps, TensorBoard's file."""
+"""Files that are written during a run: its events, the probe curve and its maps, TensorBoard's file."""
 
 from __future__ import annotations
 

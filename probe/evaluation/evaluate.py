@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probe.errors import UsageError
-from probe.evaluation.journal import Drawn, ResponseJournal, response_key
+from probe.evaluation.journal import DrawnResponse, ResponseJournal, response_key
 from probe.evaluation.options import EvaluationOptions
 from probe.evaluation.rouge import exact_match, metric_signature, rouge_l
-from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame, responses_frame
+from probe.evaluation.tables import Evaluated, ScoredResponse, comparisons_frame, evaluation_frame, responses_frame
 from probe.files import MANIFEST, sha256_of
 from probe.scoring.tables import write_csv
 from probe.text.examples import Example, read_examples
@@ -223,7 +223,7 @@ def _draw(
     keys, requests = list(todo), [Request(*wanted) for wanted in todo.values()]
     made = respond(model, side, requests, options.sampling, batch_size=options.batch_size)
     for place, response in watched(made, total=len(keys), label=f"{subject.name}: responses"):
-        journal.add(Drawn(keys[place], response.text, response.n_tokens, response.ended, response.prompt_cut))
+        journal.add(DrawnResponse(keys[place], response.text, response.n_tokens, response.ended, response.prompt_cut))
 
 
 def _load(subject: Subject, dtype: str) -> PreTrainedModel:
@@ -235,9 +235,9 @@ def _load(subject: Subject, dtype: str) -> PreTrainedModel:
     return model.to(best_device())  # type: ignore[arg-type]
 
 
-def _scored(example: Example, seed: int, drawn: Drawn) -> Scored:
+def _scored(example: Example, seed: int, drawn: DrawnResponse) -> ScoredResponse:
     scores = rouge_l(drawn.response, example.outputs), exact_match(drawn.response, example.outputs)
-    return Scored(
+    return ScoredResponse(
         example.id, example.category, seed, drawn.response, drawn.n_tokens, drawn.ended, drawn.prompt_cut, *scores
     )
 

@@ -17,7 +17,7 @@ SAMPLER = 1  # raised when the same settings would draw other responses
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnResponse:
     """A response on record; ``key`` says what it was drawn from (see :func:`response_key`)."""
 
     key: str
@@ -42,7 +42,7 @@ class ResponseJournal:
     def __init__(self, path: Path | None) -> None:
         self._path, self._stack = path, contextlib.ExitStack()
         self._journal: Journal | None = None
-        self._known: dict[str, Drawn] = {}
+        self._known: dict[str, DrawnResponse] = {}
 
     def __enter__(self) -> ResponseJournal:
         if self._path is not None:
@@ -56,20 +56,20 @@ class ResponseJournal:
         self._stack.close()
 
     @property
-    def known(self) -> Mapping[str, Drawn]:
+    def known(self) -> Mapping[str, DrawnResponse]:
         """What is on record, by key."""
         return self._known
 
-    def add(self, drawn: Drawn) -> None:
+    def add(self, drawn: DrawnResponse) -> None:
         """Put a response on record, on disk before the next one is drawn. Raises DiskError where it cannot be."""
         self._known[drawn.key] = drawn
         if self._journal is not None:
             self._journal.add(asdict(drawn))
 
 
-def _read(path: Path) -> Iterator[tuple[str, Drawn]]:
+def _read(path: Path) -> Iterator[tuple[str, DrawnResponse]]:
     for record in read_journal(path):
         with contextlib.suppress(TypeError):
-            drawn = Drawn(**record)
+            drawn = DrawnResponse(**record)
             if isinstance(drawn.response, str) and isinstance(drawn.key, str):
                 yield drawn.key, drawn

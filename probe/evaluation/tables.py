@@ -17,7 +17,7 @@ import pandas as pd
 from probe.scoring import statistics
 from probe.scoring.tables import SCHEMA_VERSION
 
-SCORES = ("rouge_l", "exact_match")
+RESPONSE_SCORES = ("rouge_l", "exact_match")
 AVERAGES = {"in-domain": ("in",), "out-of-domain": ("out",), "all": ("in", "out")}
 COMPARISON_COLUMNS = (
     "schema_version", "signature", "dataset", "domain", "first", "second", "score", "n_examples", "n_seeds",
@@ -27,7 +27,7 @@ COMPARISON_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredResponse:
     """One response and its scores."""
 
     example_id: str
@@ -51,7 +51,7 @@ class Evaluated:
     domain: str
     signature: str
     seeds: tuple[int, ...]
-    responses: tuple[Scored, ...]
+    responses: tuple[ScoredResponse, ...]
 
     @property
     def labels(self) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def evaluation_frame(
 
 def _row(part: Evaluated, resamples: int, seed: int) -> dict[str, Any]:
     row = {**part.labels, "level": "data set", **_sizes([part])}
-    for name in SCORES:
+    for name in RESPONSE_SCORES:
         scores = part.scores(name)
         interval = statistics.bca_interval(_counts(scores), resamples=resamples, seed=seed)
         row |= _mean_and_deviation(name, scores.mean(axis=0))
@@ -100,7 +100,7 @@ def _average(name: str, members: Sequence[Evaluated]) -> dict[str, Any]:
     domain = name if name == "all" else name.split("-")[0]
     labels = {**members[0].labels, "signature": signature, "dataset": f"average {name}", "domain": domain}
     row = {**labels, "level": "average", **_sizes(members)}
-    for score in SCORES:
+    for score in RESPONSE_SCORES:
         row |= _mean_and_deviation(score, np.mean([part.scores(score).mean(axis=0) for part in members], axis=0))
     return row
 
@@ -135,7 +135,7 @@ def comparisons_frame(
     references = {part.dataset: part for part in parts if part.checkpoint == against}
     for part in parts:
         if part.checkpoint != against:
-            rows += [_comparison(part, references[part.dataset], name, resamples, seed) for name in SCORES]
+            rows += [_comparison(part, references[part.dataset], name, resamples, seed) for name in RESPONSE_SCORES]
     frame = pd.DataFrame(rows, columns=list(COMPARISON_COLUMNS))
     frame["p_holm"] = statistics.holm(frame["p_permutation"].tolist())
     return frame

@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from probe.errors import DataError
 from probe.files import atomic_file
 from probe.gold.formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
 from probe.gold.record import Gold, Link, gold_from_record, gold_record
+from probe.maps.attention_map import AttentionMap
 from probe.text.axis import TokenAxis
 
 __all__ = [
-    "Gold", "Link", "check_gold", "check_on_texts", "check_same_tokens", "first_difference", "gold_format",
+    "Gold", "GoldSet", "Link", "check_gold", "check_on_texts", "check_same_tokens", "first_difference", "gold_format",
     "gold_from_record", "gold_record", "read_gold", "read_on_texts", "write_gold",
 ]  # fmt: skip
 
@@ -101,6 +103,24 @@ def check_gold(
         frozenset(), frozenset(),
     )  # fmt: skip
     check_same_tokens(gold, found)
+
+
+@dataclass(frozen=True)
+class GoldSet:
+    """Gold by example id for the maps of one pair; ``fingerprints`` are (student, teacher), empty where unknown."""
+
+    golds: Mapping[str, Gold]
+    fingerprints: tuple[str, str] = ("", "")
+
+    def __getitem__(self, amap: AttentionMap) -> Gold:
+        """The gold of a map. Raises DataError where it is for other tokens (:func:`check_gold`), KeyError for none."""
+        gold = self.golds[amap.example_id]
+        check_gold(gold, amap.student, amap.teacher, self.fingerprints, text=amap.text)
+        return gold
+
+    def of(self, amap: AttentionMap) -> Gold | None:
+        """The gold of a map, None if it has none; else like indexing."""
+        return self[amap] if amap.example_id in self.golds else None
 
 
 def check_same_tokens(gold: Gold, other: Gold, place: str = "the map") -> None:

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
 from probe.errors import DamagedError, DataError, NonFiniteError, UsageError
-from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, write_manifest
+from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, sha256_of, write_manifest
 from probe.maps.attention_map import AttentionMap, check_map
 from probe.maps.index import SCHEMA, map_to_row, read_index, row_to_map
 
@@ -212,6 +212,16 @@ class MapStore:
     def teacher_fingerprint(self) -> str:
         """The teacher tokenizer's fingerprint. Raises DamagedError when the store does not say."""
         return self._fingerprint("teacher_tokenizer")
+
+    @property
+    def fingerprints(self) -> tuple[str, str]:
+        """Of the student's and of the teacher's tokenizer."""
+        return self.student_fingerprint, self.teacher_fingerprint
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the manifest, which holds those of all files."""
+        return sha256_of(self.path / MANIFEST)
 
     def _fingerprint(self, name: str) -> str:
         found = self.provenance.get(name)

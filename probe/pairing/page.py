@@ -17,7 +17,7 @@ from probe.pairing.report import PairReport
 from probe.plotting.labels import readable
 from probe.scoring.alignment import chunks
 
-SHOWN = ("1:1", "1:n", "n:1", "n:m")  # relations of the bars, in this order of colour
+RELATIONS = ("1:1", "1:n", "n:1", "n:m")  # relations of the bars, in this order of colour
 EXAMPLES, TOKENS = 6, 80  # texts that are drawn, and at most so many tokens a side of each
 
 
@@ -58,7 +58,7 @@ def render_pair(report: PairReport, texts: Sequence[CutText], title: str = "") -
     return _template().render(
         title=title or f"{report.student.name} and {report.teacher.name}",
         report=report,
-        relations=SHOWN,
+        relations=RELATIONS,
         bars={side: bars(report.kinds, side) for side in ("student", "teacher")},
         aligners=report.aligners.to_dict("records"),
         drawn=[drawn_text(one) for one in hardest(texts)],
@@ -80,7 +80,7 @@ def _template() -> Template:
 def bars(kinds: pd.DataFrame, side: str) -> list[Bar]:
     """A bar for each kind of writing: percent of the side's positions by relation."""
     return [
-        Bar(row["group"], row[f"{side}_positions"], tuple(100 * row[f"{side}_{relation}"] for relation in SHOWN))
+        Bar(row["group"], row[f"{side}_positions"], tuple(100 * row[f"{side}_{relation}"] for relation in RELATIONS))
         for _, row in kinds.iterrows()
         if row[f"{side}_positions"]
     ]

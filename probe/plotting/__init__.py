@@ -25,7 +25,7 @@ from probe.plotting import layers
 from probe.plotting import legend as key
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable
-from probe.plotting.layout import DPI, TARGET, Sheet, View, Window, map_title, new_figure
+from probe.plotting.layout import DPI, TARGET, CellRanges, Sheet, View, map_title, new_figure
 from probe.scoring.measures import TIE, heaviest_shares
 from probe.scoring.metrics import MapScore, gold_cells, score_map
 
@@ -58,7 +58,7 @@ def attention_heatmap(
     colorbar: bool = True,
     legend: bool = True,
     max_tokens: int = MAX_TOKENS,
-    window: Window | None = None,
+    window: CellRanges | None = None,
     pin: Link | None = None,
     unit: str = TARGET,
 ) -> Axes:
@@ -164,7 +164,7 @@ def difference_heatmap(
     vmax: float = 1.0,
     cmap: Colormap | str = "PRGn",
     max_tokens: int = MAX_TOKENS,
-    window: Window | None = None,
+    window: CellRanges | None = None,
     pin: Link | None = None,
     unit: str = TARGET,
     title: str | None = None,

@@ -19,8 +19,9 @@ from probe.plotting.fonts import em_width, font
 from probe.plotting.labels import wrap
 from probe.plotting.layers import GREY, GRID, INK
 from probe.plotting.layout import DPI
-from probe.plotting.panels import GROUPS, METRICS, Panel, all_positions, by_group, header, shown_name
+from probe.plotting.panels import GROUPS, IN_BREAKDOWNS, Panel, all_positions, by_group, header, shown_name
 from probe.scoring.baselines import PREFIX
+from probe.scoring.names import SCORES
 
 if TYPE_CHECKING:
     from matplotlib.typing import ColorType
@@ -36,8 +37,8 @@ WIDTH = 0.84  # the part of a group that its bars take
 INTERVAL: dict[str, Any] = {"color": INK, "linewidth": 0.9}
 LIMIT: dict[str, Any] = {"color": INK, "linewidth": 1.5, "linestyle": (0, (2.0, 1.0))}
 CEILING = "ceiling: knows tokens, not positions"
-COLUMNS = (("all", "relation"), ("token_class", "tied"))
-Place = tuple[float, float, float, float]  # left, bottom, width, height, in figures
+PANEL_COLUMNS = (("all", "relation"), ("token_class", "tied"))
+AxesBox = tuple[float, float, float, float]  # left, bottom, width, height, in figures
 
 
 class Frames(Protocol):
@@ -51,7 +52,7 @@ class Frames(Protocol):
 
 
 @dataclass(frozen=True)
-class Entry:
+class ColourEntry:
     """A line of the legend."""
 
     label: str
@@ -63,7 +64,7 @@ def breakdown_figure(report_or_frames: Frames, *, metric: str = "top1_possible",
 
     Args:
         report_or_frames: a report, or an object with its ``runs`` and ``breakdowns``.
-        metric: a key of ``METRICS``; all are shares from 0 to 1.
+        metric: one of ``IN_BREAKDOWNS``; all are shares from 0 to 1.
         direction: ``t2s`` or ``s2t``.
 
     Returns:
@@ -75,8 +76,8 @@ def breakdown_figure(report_or_frames: Frames, *, metric: str = "top1_possible",
         UsageError: an unknown metric, or a direction without runs.
     """
     runs, groups = report_or_frames.runs, report_or_frames.breakdowns
-    if metric not in METRICS:
-        raise UsageError(f"no breakdown holds {metric!r}; choose one of {', '.join(METRICS)}.")
+    if metric not in IN_BREAKDOWNS:
+        raise UsageError(f"no breakdown holds {metric!r}; choose one of {', '.join(IN_BREAKDOWNS)}.")
     found = sorted(set(runs["direction"])) if len(runs) else []
     if direction not in found:
         raise UsageError(f"the report has no run of direction {direction!r}; it has {', '.join(found) or 'none'}.")
@@ -87,12 +88,12 @@ def breakdown_figure(report_or_frames: Frames, *, metric: str = "top1_possible",
     parts = {name: groups[groups["breakdown"] == name] for name in GROUPS}
     panels |= {name: by_group(part, name, metric, untrained) for name, part in parts.items() if len(part)}
     names = [name for name in dict.fromkeys(runs["checkpoint"]) if not name.startswith(PREFIX)]
-    legend = [Entry(shown_name(name), Patch(color=colours[name])) for name in names]
-    legend.append(Entry("95 % interval", Line2D([], [], **INTERVAL)))
-    legend += [Entry(CEILING, Line2D([], [], **LIMIT))] if METRICS[metric].ceiling else []
+    legend = [ColourEntry(shown_name(name), Patch(color=colours[name])) for name in names]
+    legend.append(ColourEntry("95 % interval", Line2D([], [], **INTERVAL)))
+    legend += [ColourEntry(CEILING, Line2D([], [], **LIMIT))] if SCORES[metric].ceiling else []
     figure, places = make_sheet(panels, header(runs, metric, direction), legend)
     for name, place in places.items():
-        draw_panel(figure.add_axes(place, label=name), panels[name], colours, f"{METRICS[metric].share} (0–1)")
+        draw_panel(figure.add_axes(place, label=name), panels[name], colours, f"{SCORES[metric].meaning} (0–1)")
     return figure
 
 
@@ -125,9 +126,9 @@ def _left(panel: Panel) -> float:
 def make_sheet(
     panels: Mapping[str, Panel],
     lines: Sequence[str],
-    legend: Sequence[Entry],
-    columns: Sequence[Sequence[str]] = COLUMNS,
-) -> tuple[Figure, dict[str, Place]]:
+    legend: Sequence[ColourEntry],
+    columns: Sequence[Sequence[str]] = PANEL_COLUMNS,
+) -> tuple[Figure, dict[str, AxesBox]]:
     """A figure with header and legend, and where each panel goes: in columns with the room that their labels need."""
     columns = [[name for name in column if name in panels] for column in columns]
     lefts = [EDGE + max((_left(panels[name]) for name in column), default=0.0) for column in columns]
@@ -156,7 +157,7 @@ def make_sheet(
     return figure, places
 
 
-def _draw_legend(figure: Figure, entries: Sequence[Entry], corner: tuple[float, float], across: int) -> None:
+def _draw_legend(figure: Figure, entries: Sequence[ColourEntry], corner: tuple[float, float], across: int) -> None:
     legend = figure.legend(
         [entry.handle for entry in entries], [str(k) for k in range(len(entries))], loc="upper left",
         bbox_to_anchor=corner, ncols=across, frameon=False, borderaxespad=0, borderpad=0, handlelength=1.6,

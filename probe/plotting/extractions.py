@@ -1,4 +1,4 @@
-"""Links taken in every way: one panel a link score, a group of bars for each way, a bar for each checkpoint."""
+"""The figure of link extractions: one panel a link score, a group of bars for each way to take links."""
 
 from __future__ import annotations
 
@@ -9,16 +9,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from probe.plotting.breakdowns import INTERVAL, Entry, checkpoint_colours, draw_panel, make_sheet
+from probe.plotting.breakdowns import INTERVAL, ColourEntry, checkpoint_colours, draw_panel, make_sheet
 from probe.plotting.panels import DIRECTIONS, Panel, shown_name
+from probe.scoring.names import SCORES
 
-PANELS = {
-    "f1": "F1: harmonic mean of precision and recall",
-    "aer": "AER, alignment error rate: 0 is best",
-    "precision": "Precision: predicted links that are possible",
-    "recall": "Recall: sure links that are predicted",
-}
-COLUMNS = (("f1", "precision"), ("aer", "recall"))
+PANEL_COLUMNS = (("f1", "precision"), ("aer", "recall"))
 
 
 def extractions_figure(extractions: pd.DataFrame, direction: str) -> Figure:
@@ -31,12 +26,12 @@ def extractions_figure(extractions: pd.DataFrame, direction: str) -> Figure:
         A figure whose axes carry the labels ``f1``, ``aer``, ``precision`` and ``recall``.
     """
     colours = checkpoint_colours(extractions)
-    panels = {name: _panel(extractions, name) for name in PANELS}
+    panels = {name: _panel(extractions, name) for column in PANEL_COLUMNS for name in column}
     head = f"How links are taken from the same maps, {direction} ({DIRECTIONS[direction]})"
     lines = [head, f"{extractions['n_examples'].max()} examples · thin lines: 95 % bootstrap intervals over examples"]
-    legend = [Entry(shown_name(name), Patch(color=colour)) for name, colour in colours.items()]
-    legend.append(Entry("95 % interval", Line2D([], [], **INTERVAL)))
-    figure, places = make_sheet(panels, lines, legend, columns=COLUMNS)
+    legend = [ColourEntry(shown_name(name), Patch(color=colour)) for name, colour in colours.items()]
+    legend.append(ColourEntry("95 % interval", Line2D([], [], **INTERVAL)))
+    figure, places = make_sheet(panels, lines, legend, columns=PANEL_COLUMNS)
     for name, place in places.items():
         draw_panel(figure.add_axes(place, label=name), panels[name], colours, "score (0–1)")
     return figure
@@ -51,4 +46,5 @@ def _panel(frame: pd.DataFrame, score: str) -> Panel:
             "high": frame[f"{score}_high"].to_list(), "ceiling": math.nan,
         }
     )  # fmt: skip
-    return Panel(PANELS[score], "", tuple(ways), bars, dodge=True)
+    title = f"{SCORES[score].label}: {SCORES[score].meaning}"
+    return Panel(title, "", tuple(ways), bars, dodge=True)

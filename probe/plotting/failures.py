@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from probe.plotting.breakdowns import Entry, checkpoint_colours, draw_panel, make_sheet
+from probe.plotting.breakdowns import ColourEntry, checkpoint_colours, draw_panel, make_sheet
 from probe.plotting.panels import Panel, shown_name
 
 
@@ -26,7 +26,7 @@ def failure_figure(causes: pd.DataFrame, order: Sequence[str]) -> Figure:
     colours = checkpoint_colours(causes)
     panels = {str(d): _panel(part, str(d), order) for d, part in causes.groupby("direction", sort=False)}
     lines = ["Why links are wrong: the first cause that fits", "bars, numbers: share of a checkpoint's wrong links"]
-    legend = [Entry(shown_name(name), Patch(color=colour)) for name, colour in colours.items()]
+    legend = [ColourEntry(shown_name(name), Patch(color=colour)) for name, colour in colours.items()]
     figure, places = make_sheet(panels, lines, legend, columns=[[name] for name in panels])
     for name, place in places.items():
         draw_panel(figure.add_axes(place, label=name), panels[name], colours, "share of wrong links (0–1)")

@@ -32,7 +32,7 @@ TARGET = "target"  # what a row and a column are, unless they are groups of toke
 SUMS = {"t2s": "each student row sums to 1", "s2t": "each teacher column sums to 1"}
 
 
-Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
+CellRanges = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class View:
     unit: str = TARGET
 
     @classmethod
-    def of(cls, amap: AttentionMap, max_tokens: int, window: Window | None = None, unit: str = TARGET) -> View:
+    def of(cls, amap: AttentionMap, max_tokens: int, window: CellRanges | None = None, unit: str = TARGET) -> View:
         """The ``window``; else everything, or the start of the text up to where one side has ``max_tokens``.
 
         Raises:
@@ -79,12 +79,12 @@ class View:
         return row, column
 
 
-def _beginning(amap: AttentionMap, max_tokens: int) -> Window:
+def _beginning(amap: AttentionMap, max_tokens: int) -> CellRanges:
     n, m = amap.weights.shape
     return part_of(amap, ((0, n), (0, m)), max_tokens)
 
 
-def part_of(amap: AttentionMap, window: Window, max_tokens: int) -> Window:
+def part_of(amap: AttentionMap, window: CellRanges, max_tokens: int) -> CellRanges:
     """The beginning of ``window`` with at most ``max_tokens`` a side, where both sides show the same text."""
     if max(end - start for start, end in window) <= max_tokens:
         return window
@@ -100,7 +100,7 @@ def part_of(amap: AttentionMap, window: Window, max_tokens: int) -> Window:
     return (top, bottom), (left, right)
 
 
-def part_around(window: Window, cell: tuple[int, int], max_tokens: int) -> Window:
+def part_around(window: CellRanges, cell: tuple[int, int], max_tokens: int) -> CellRanges:
     """The part of ``window`` with at most ``max_tokens`` a side that has ``cell`` [student, teacher] in its middle."""
     starts = [
         max(first, min(at - max_tokens // 2, last - max_tokens)) for at, (first, last) in zip(cell, window, strict=True)
@@ -113,13 +113,13 @@ def _axes(amap: AttentionMap) -> tuple[TokenAxis, TokenAxis]:
     return amap.student, amap.teacher
 
 
-def tiles(amap: AttentionMap, max_tokens: int) -> list[Window]:
+def tiles(amap: AttentionMap, max_tokens: int) -> list[CellRanges]:
     """Windows of at most ``max_tokens`` a side that follow the text from its start to its end; every target is in one.
 
     Both sides of a window show the same text; a last window repeats a target where one side has ended before the other.
     """
     n, m = amap.weights.shape
-    found: list[Window] = []
+    found: list[CellRanges] = []
     at = (0, 0)
     while at[0] < n or at[1] < m:
         found.append(part_of(amap, ((min(at[0], n - 1), n), (min(at[1], m - 1), m)), max_tokens))

@@ -11,29 +11,10 @@ import pandas as pd
 from probe.plotting.fonts import glyphs
 from probe.plotting.labels import elide, readable
 from probe.scoring.baselines import POSITION_FREE, PREFIX
+from probe.scoring.names import SCORES
 
-
-@dataclass(frozen=True)
-class Measure:
-    """A score's name, what its axis says (from 0 to 1), the column of its ceiling, if any, and of what it counts.
-
-    Only positions with a sure link have scores on sure links.
-    """
-
-    name: str
-    share: str
-    ceiling: str = ""
-    count: str = "n_positions"
-
-
-HEAVIEST, WEIGHT = "share of positions whose heaviest cell is", "mean share of a position's weight on"
-METRICS = {
-    "top1_possible": Measure("top-1 accuracy", f"{HEAVIEST} a possible link", "ceiling_possible"),
-    "top1_sure": Measure("top-1 accuracy, sure links", f"{HEAVIEST} a sure link", "ceiling_sure", "n_sure"),
-    "gold_mass_possible": Measure("gold mass", f"{WEIGHT} possible links", "ceiling_possible"),
-    "gold_mass_sure": Measure("gold mass, sure links", f"{WEIGHT} sure links", "ceiling_sure", "n_sure"),
-    "chunk_accuracy": Measure("chunk accuracy", f"{HEAVIEST} in the right chunk"),
-}
+# what a breakdown figure can draw: shares from 0 to 1
+IN_BREAKDOWNS = ("top1_possible", "top1_sure", "gold_mass_possible", "gold_mass_sure", "chunk_accuracy")
 DIRECTIONS = {
     "t2s": "each student position looks at teacher positions",
     "s2t": "each teacher position looks at student positions",
@@ -66,7 +47,7 @@ class Panel:
 
 
 def _bars(frame: pd.DataFrame, groups: Sequence[int], metric: str) -> pd.DataFrame:
-    ceiling = METRICS[metric].ceiling
+    ceiling = SCORES[metric].ceiling
     cells = (("value", metric), ("low", f"{metric}_low"), ("high", f"{metric}_high"))
     return pd.DataFrame(
         {
@@ -84,7 +65,7 @@ def all_positions(runs: pd.DataFrame, metric: str) -> Panel:
     labels = tuple(shown_name(name) for name in shown["checkpoint"])
     best = runs.loc[runs["checkpoint"] == POSITION_FREE, metric]
     ceiling = float(best.iloc[0]) if len(best) else math.nan
-    count = METRICS[metric].count
+    count = SCORES[metric].count
     title = f"All positions with a {'sure' if count == 'n_sure' else 'possible'} link ({_count(runs[count])})"
     return Panel(title, "", labels, _bars(shown, range(len(shown)), metric), dodge=False, ceiling=ceiling)
 
@@ -93,7 +74,7 @@ def by_group(frame: pd.DataFrame, breakdown: str, metric: str, untrained: set[st
     title, order = GROUPS[breakdown]
     known = [*order, *sorted(set(frame["group"]) - set(order))]
     names = [name for name in known if name in set(frame["group"])]
-    counts = [_count(frame.loc[frame["group"] == name, METRICS[metric].count]) for name in names]
+    counts = [_count(frame.loc[frame["group"] == name, SCORES[metric].count]) for name in names]
     labels = tuple(f"{name}\n{count} positions" for name, count in zip(names, counts, strict=True))
     learned = frame[~frame["checkpoint"].isin(untrained)]
     finding = _finding(learned if len(learned) else frame, metric)
@@ -102,7 +83,7 @@ def by_group(frame: pd.DataFrame, breakdown: str, metric: str, untrained: set[st
 
 def _finding(frame: pd.DataFrame, metric: str) -> str:
     """The group whose share of what is missed most exceeds its share of the positions; nothing under 1 % more."""
-    count = METRICS[metric].count
+    count = SCORES[metric].count
     table = {name: frame.pivot(index="group", columns="checkpoint", values=name) for name in (count, metric)}
     positions = table[count]
     missed = (positions * (1 - table[metric])).fillna(0.0)
@@ -133,8 +114,8 @@ def shown_name(checkpoint: str) -> str:
 
 
 def header(runs: pd.DataFrame, metric: str, direction: str) -> list[str]:
-    head = f"Where the maps are right: {METRICS[metric].name}, {direction} ({DIRECTIONS.get(direction, direction)})"
+    head = f"Where the maps are right: {SCORES[metric].title}, {direction} ({DIRECTIONS.get(direction, direction)})"
     examples = f"{_count(runs['n_examples'])} examples"
     bars = f"{examples} · bars, numbers: 1 is best · thin lines: 95 % bootstrap intervals over examples"
     limit = "ceiling: the most that any map could reach that knows the tokens at a position, but not where it is"
-    return [head, bars, *([limit] if METRICS[metric].ceiling else [])]
+    return [head, bars, *([limit] if SCORES[metric].ceiling else [])]

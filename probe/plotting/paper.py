@@ -17,7 +17,7 @@ from probe.plotting import MAX_TOKENS, check_comparable, difference_label, layer
 from probe.plotting import legend as key
 from probe.plotting.fonts import font, glyphs
 from probe.plotting.labels import elide, readable, wrap
-from probe.plotting.layout import TARGET, Sheet, View, Window, axis_names, new_figure, part_around, part_of
+from probe.plotting.layout import TARGET, CellRanges, Sheet, View, axis_names, new_figure, part_around, part_of
 from probe.scoring.metrics import gold_cells, score_map
 
 LEAST = 6.0  # points: the smallest letter, as journals ask for
@@ -106,9 +106,9 @@ def _height(lines: int) -> float:
 
 
 def fitting_window(
-    amap: AttentionMap, width: float, *, panels: int = 1, columns: int = 1, window: Window | None = None,
+    amap: AttentionMap, width: float, *, panels: int = 1, columns: int = 1, window: CellRanges | None = None,
     pin: Link | None = None,
-) -> Window:  # fmt: skip
+) -> CellRanges:  # fmt: skip
     """The largest part of a map, or of its ``window``, whose labels have 6 points at ``width`` points.
 
     It is the beginning, where both sides show the same text, or the part around the ``pin``.
@@ -137,7 +137,7 @@ def paper_figure(
     vmax: float = 1.0,
     columns: int = 3,
     titles: bool = True,
-    window: Window | None = None,
+    window: CellRanges | None = None,
     pin: Link | None = None,
     unit: str = TARGET,
 ) -> Figure:
@@ -177,7 +177,7 @@ def paper_difference(
     gold: Gold | None = None,
     vmax: float = 1.0,
     titles: bool = True,
-    window: Window | None = None,
+    window: CellRanges | None = None,
     pin: Link | None = None,
     unit: str = TARGET,
 ) -> Figure:

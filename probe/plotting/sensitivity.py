@@ -1,4 +1,4 @@
-"""What the making of a map does to its scores: one panel a factor, one bar a score, the first value on top."""
+"""The figure of sensitivity: scores under every setting of map extraction, one panel a factor, one bar a score."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from probe.plotting.breakdowns import HUES, Entry, draw_panel, make_sheet
+from probe.plotting.breakdowns import HUES, ColourEntry, draw_panel, make_sheet
 from probe.plotting.panels import Panel
 
-COLUMNS = 3
+PANELS_ACROSS = 3
 
 
 def sensitivity_figure(frame: pd.DataFrame, scores: Sequence[str]) -> Figure:
@@ -35,8 +35,8 @@ def sensitivity_figure(frame: pd.DataFrame, scores: Sequence[str]) -> Figure:
         "How much the numbers move with the making of the map",
         "all else equal; the first value of a panel is the base",
     ]
-    legend = [Entry(score.replace("_", " "), Patch(color=colour)) for score, colour in colours.items()]
-    columns = [names[start::COLUMNS] for start in range(COLUMNS)]
+    legend = [ColourEntry(score.replace("_", " "), Patch(color=colour)) for score, colour in colours.items()]
+    columns = [names[start::PANELS_ACROSS] for start in range(PANELS_ACROSS)]
     figure, places = make_sheet(panels, lines, legend, columns=columns)
     for name, place in places.items():
         draw_panel(figure.add_axes(place, label=name), panels[name], colours, "score (0–1)")

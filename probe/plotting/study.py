@@ -1,4 +1,4 @@
-"""What a study finds: bits per byte over the dose of wrong links, and every arm beside the reference."""
+"""The figures of a study: bits per byte over the dose of wrong links, and every arm beside the reference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a map is worth: the t2s branch's scores under each imposed map, with their intervals."""
+"""The figure of imposed maps: scores of the t2s branch under each of them, with their intervals."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ byte intervals of the response text that never go backwards; tokens that share a
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -172,6 +172,14 @@ def links_from_map(
     if method in ("itermax", "itermax-simalign"):
         return _cells(_itermax(weights, iterations, as_package=method == "itermax-simalign"))
     raise UsageError(f"unknown link method {method!r}; wanted one of {', '.join(get_args(LinkMethod))}.")
+
+
+def cells_of(links: Collection[Link], shape: tuple[int, int]) -> np.ndarray:
+    """Boolean cells [student, teacher] of links; the inverse of reading links off a mask."""
+    cells = np.zeros(shape, dtype=bool)
+    if links:
+        cells[tuple(np.array(list(links)).T)] = True
+    return cells
 
 
 def _heaviest(weights: np.ndarray, direction: Direction) -> set[Link]:

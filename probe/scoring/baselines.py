@@ -1,4 +1,4 @@
-"""What every report sets beside the number: maps that need no model, each with a checkpoint name of its own.
+"""Baselines of every report: maps made without a model, each under a checkpoint name of its own.
 
 The untrained query projector is not here: extraction makes it, and the map store holds it as ``untrained``.
 """
@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from probe.maps.attention_map import AttentionMap, by_rows
-from probe.scoring.alignment import span_links
+from probe.scoring.alignment import cells_of, span_links
 from probe.scoring.metrics import LinkCounts, MapScore
+from probe.scoring.names import LINK_SCORES, MAP_SCORES
 
 PREFIX = "baseline:"
 UNIFORM, DIAGONAL, SPAN_RULE, POSITION_FREE = (
@@ -36,12 +37,9 @@ def diagonal(amap: AttentionMap) -> AttentionMap:
 
 def span_rule(amap: AttentionMap) -> AttentionMap:
     """Row uniform over its sure span links, else over its possible ones, else over all columns."""
-    level = np.zeros(amap.weights.shape, dtype=int)
-    sure, possible = span_links(amap.student.spans, amap.teacher.spans)
-    for links, value in ((possible, 1), (sure, 2)):
-        if links:
-            level[tuple(np.array(list(links)).T)] = value
-    level = by_rows(amap, level)
+    links = span_links(amap.student.spans, amap.teacher.spans)
+    sure, possible = (by_rows(amap, cells_of(kind, amap.weights.shape)) for kind in links)
+    level = np.where(sure, 2, possible)
     heaviest = level == level.max(axis=1, keepdims=True)
     return _baseline(amap, SPAN_RULE, heaviest / heaviest.sum(axis=1, keepdims=True))
 
@@ -55,9 +53,8 @@ def position_free(score: MapScore) -> MapScore:
     blank, nan = np.full(score.n_rows, np.nan), float("nan")
     bounds = ("top1", "gold_mass")
     unknown = ("reciprocal_rank", "chunk_accuracy", "offset", "entropy")
-    whole = (*unknown, "precision", "recall", "f1", "aer", "average_precision", "coverage", "collapse", "diagonality")
     positions: dict[str, Any] = dict.fromkeys(unknown, blank)
-    means: dict[str, Any] = dict.fromkeys(whole, nan)
+    means: dict[str, Any] = dict.fromkeys((*unknown, *LINK_SCORES, *MAP_SCORES), nan)
     for degree in ("sure", "possible"):
         positions |= {f"{bound}_{degree}": getattr(rows, f"ceiling_{degree}") for bound in bounds}
         means |= {f"{bound}_{degree}": getattr(score, f"ceiling_{degree}") for bound in bounds}

@@ -37,8 +37,6 @@ def extractions(
         if links == "both-directions" and other is None:
             continue
         way = replace(metric, links=links)
-        signature = way.signature(
-            method=amap.method, direction=amap.direction, normalisation=amap.normalisation, gold=digest, maps=maps_hash
-        )
+        signature = way.signature_of(amap, gold=digest, maps=maps_hash)
         found.append(Extraction(links, signature, way.count_links(amap, gold, other=other)))
     return tuple(found)

@@ -13,7 +13,7 @@ import numpy as np
 from probe.errors import DataError
 from probe.gold.reading import Gold, Link, check_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
-from probe.scoring.alignment import LinkMethod, chunks, links_from_map
+from probe.scoring.alignment import LinkMethod, cells_of, chunks, links_from_map
 from probe.scoring.measures import (
     TIE,
     average_precision,
@@ -25,16 +25,9 @@ from probe.scoring.measures import (
     row_entropy,
     signed_distance,
 )  # fmt: skip
+from probe.scoring.names import LINK_SCORES, POSITION_SCORES
 from probe.scoring.ties import best_position_free, pair_classes, tied_rows
-from probe.version import __version__
-
-# Per-position scores, averaged over the positions where they are defined.
-POSITION_SCORES = (
-    "top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible", "reciprocal_rank", "chunk_accuracy", "offset",
-    "entropy", "ceiling_sure", "ceiling_possible",
-)  # fmt: skip
-# Scores of a map as a whole.
-MAP_SCORES = ("average_precision", "coverage", "collapse", "diagonality")
+from probe.version import __version__, sign
 
 
 @dataclass(frozen=True)
@@ -159,7 +152,7 @@ class MapMetric:
         weights = by_rows(amap, amap.weights).astype(np.float64)
         counts = self.count_links(amap, gold, other=other)
         scores = {name: _mean(getattr(rows, name)) for name in POSITION_SCORES}
-        link_scores = {k: getattr(counts, k) if gold else float("nan") for k in ("precision", "recall", "f1", "aer")}
+        link_scores = {k: getattr(counts, k) if gold else float("nan") for k in LINK_SCORES}
         scored: np.ndarray = np.any(by_rows(amap, possible), axis=1)
         return MapScore(
             **scores,
@@ -193,11 +186,15 @@ class MapMetric:
         """One line that says how a number was made; ``gold`` and ``maps`` are hashes of what was scored."""
         over = self.links in ("threshold", "both-directions")
         links = f"{self.links}>{self.threshold:g}" if over else self.links
-        parts = (
-            ("method", method), ("direction", direction), ("norm", normalisation), ("links", links),
-            ("ties", f"share@{self.tie:g}"), ("gold", gold), ("maps", maps), ("version", __version__),
+        return sign(
+            method=method, direction=direction, norm=normalisation, links=links, ties=f"share@{self.tie:g}", gold=gold,
+            maps=maps, version=__version__,
         )  # fmt: skip
-        return "|".join(f"{name}:{value}" for name, value in parts if value)
+
+    def signature_of(self, amap: AttentionMap, *, gold: str, maps: str = "") -> str:
+        """The signature of a map's score."""
+        how = {"method": amap.method, "direction": amap.direction, "normalisation": amap.normalisation}
+        return self.signature(**how, gold=gold, maps=maps)
 
 
 def score_map(amap: AttentionMap, gold: Gold | None = None) -> MapScore:
@@ -207,13 +204,11 @@ def score_map(amap: AttentionMap, gold: Gold | None = None) -> MapScore:
 
 def gold_cells(amap: AttentionMap, gold: Gold | None) -> tuple[np.ndarray, np.ndarray]:
     """Boolean cells [student, teacher]: sure and possible; none set without gold. Checks the gold's tokens."""
-    sure, possible = np.zeros((2, *amap.weights.shape), dtype=bool)
-    if gold is not None:
-        check_gold(gold, amap.student, amap.teacher, text=amap.text)
-        for cells, links in ((sure, gold.sure), (possible, gold.possible)):
-            if links:
-                cells[tuple(np.array(list(links)).T)] = True
-    return sure, possible
+    shape = amap.weights.shape
+    if gold is None:
+        return cells_of((), shape), cells_of((), shape)
+    check_gold(gold, amap.student, amap.teacher, text=amap.text)
+    return cells_of(gold.sure, shape), cells_of(gold.possible, shape)
 
 
 def chunk_cells(amap: AttentionMap) -> np.ndarray:

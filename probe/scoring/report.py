@@ -10,8 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from probe.errors import DataError, UsageError
-from probe.files import MANIFEST, sha256_of
-from probe.gold.reading import Gold, check_gold, gold_hash
+from probe.gold.reading import Gold, GoldSet, gold_hash
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring import baselines, runs, statistics
@@ -92,13 +91,13 @@ def score_stores(
     known: dict[tuple[str, str], Described] = {}
     plain: list[Scored] = []
     for store in stores:
-        prints, maps_hash = (store.student_fingerprint, store.teacher_fingerprint), _store_hash(store)
+        gold_set, maps_hash = GoldSet(golds, store.fingerprints), store.digest[:8]
         for row, example_id in enumerate(watched(list(store.index["example_id"]))):
             if example_id not in golds:
                 rows_left[example_id] += 1
                 continue
-            amap, gold = store.read(row), golds[example_id]
-            check_gold(gold, amap.student, amap.teacher, prints, text=amap.text)
+            amap = store.read(row)
+            gold = gold_set[amap]
             key = (example_id, amap.direction)
             if key not in known:
                 known[key] = describe(amap, gold)
@@ -123,9 +122,7 @@ def _score_one(
     maps_hash: str = "",
     other: AttentionMap | None = None,
 ) -> Scored:
-    signature = metric.signature(
-        method=amap.method, direction=amap.direction, normalisation=amap.normalisation, gold=digest, maps=maps_hash
-    )
+    signature = metric.signature_of(amap, gold=digest, maps=maps_hash)
     every_way = extractions(amap, gold, metric, other=other, digest=digest, maps_hash=maps_hash)
     return scored(amap, metric.score(amap, gold, other=other), described, signature, every_way)
 
@@ -151,10 +148,6 @@ def _other_direction(store: MapStore, amap: AttentionMap, *, needed: bool) -> At
             "which the store lacks. Extract with --direction both."
         )
     return store.read(rows[0]) if rows else None
-
-
-def _store_hash(store: MapStore) -> str:
-    return sha256_of(store.path / MANIFEST)[:8]
 
 
 def _refuse_same_names(stores: Sequence[MapStore]) -> None:
@@ -194,7 +187,7 @@ def key_query_frame(stores: Sequence[MapStore]) -> pd.DataFrame:
             numbers = entry.get("key_query") if isinstance(entry, Mapping) else None
             if isinstance(numbers, Mapping) and numbers:
                 method = str(entry.get("method", ""))
-                signature = f"method:{method}|maps:{_store_hash(store)}|version:{__version__}"
+                signature = f"method:{method}|maps:{store.digest[:8]}|version:{__version__}"
                 labels = {"schema_version": SCHEMA_VERSION, "signature": signature}
                 rows.append({**labels, "checkpoint": str(name), "method": method, **numbers})
     return pd.DataFrame(rows)

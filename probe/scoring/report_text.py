@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from probe.scoring.baselines import PREFIX
+from probe.scoring.names import LINK_SCORES, headings
 
 if TYPE_CHECKING:
     from probe.scoring.report import Report
 
 # column of runs.csv -> heading; those in WITH_INTERVAL are printed with their 95 % interval
-COLUMNS = {
-    "top1_sure": "top-1 sure", "top1_possible": "top-1 possible", "top1_possible_untied": "untied",
-    "top1_possible_tied": "tied", "gold_mass_possible": "mass", "reciprocal_rank": "MRR", "chunk_accuracy": "chunk",
-    "precision": "P", "recall": "R", "f1": "F1", "aer": "AER",
+HEADINGS = {
+    **headings(("top1_sure", "top1_possible")), "top1_possible_untied": "untied", "top1_possible_tied": "tied",
+    "gold_mass_possible": "mass", **headings(("reciprocal_rank", "chunk_accuracy", *LINK_SCORES)),
 }  # fmt: skip
 WITH_INTERVAL = ("top1_sure", "top1_possible")
 DIRECTIONS = {"t2s": "t2s: each student position looks at teacher positions", "s2t": "s2t: the other way round"}
@@ -54,8 +54,8 @@ def _direction_lines(direction: str, part: pd.DataFrame) -> list[str]:
         f"{DIRECTIONS.get(direction, direction)} "
         f"({most['n_examples']} examples, {most['n_positions']} positions with gold, {share:.0%} of them tied)"
     )
-    rows = [["checkpoint", *COLUMNS.values()]]
-    rows += [[str(row["checkpoint"]), *(_cell(row, name) for name in COLUMNS)] for _, row in part.iterrows()]
+    rows = [["checkpoint", *HEADINGS.values()]]
+    rows += [[str(row["checkpoint"]), *(_cell(row, name) for name in HEADINGS)] for _, row in part.iterrows()]
     return [title, *aligned(rows)]
 
 

@@ -18,11 +18,10 @@ import pandas as pd
 from probe.scoring import statistics
 from probe.scoring.baselines import POSITION_FREE, PREFIX
 from probe.scoring.extractions import Extraction
-from probe.scoring.metrics import MAP_SCORES, POSITION_SCORES
+from probe.scoring.names import KEY_SCORES, LINK_SCORES, MAP_SCORES, POSITION_SCORES
 from probe.scoring.statistics import Interval, Statistic, bca_interval, compare, holm, resampled_sums
-from probe.scoring.tables import LINK_COUNTS, LINK_SCORES, SCHEMA_VERSION, Scored
+from probe.scoring.tables import LINK_COUNTS, SCHEMA_VERSION, Scored
 
-KEY_SCORES = ("top1_sure", "top1_possible", "gold_mass_sure", "gold_mass_possible")
 BREAKDOWNS = ("relation", "tied", "token_class", "place", "length", "category")
 COMPARISON_COLUMNS = (
     "schema_version", "signature", "direction", "first", "second", "score", "n_examples", "first_value", "second_value",
@@ -32,7 +31,7 @@ LINK_STATISTICS: dict[str, Statistic] = {name: getattr(statistics, name) for nam
 
 
 @dataclass(frozen=True)
-class Run:
+class RunRows:
     """The tokens and examples of one checkpoint and direction; ``codes`` [tokens] is each token's example row."""
 
     checkpoint: str
@@ -65,7 +64,7 @@ class Run:
         return self.examples[list(LINK_COUNTS)].to_numpy(dtype=np.float64)
 
 
-def split_runs(tokens: pd.DataFrame, examples: pd.DataFrame) -> list[Run]:
+def split_runs(tokens: pd.DataFrame, examples: pd.DataFrame) -> list[RunRows]:
     """One Run per checkpoint and direction, in order of appearance."""
     keys = ["checkpoint", "direction"]
     parts = dict(iter(tokens.groupby(keys, sort=False, observed=True)))
@@ -73,16 +72,16 @@ def split_runs(tokens: pd.DataFrame, examples: pd.DataFrame) -> list[Run]:
     for key, rows in examples.groupby(keys, sort=False, observed=True):
         part = parts[key]
         places = pd.Index(rows["example_id"]).get_indexer(pd.Index(part["example_id"].astype(object)))
-        runs.append(Run(str(key[0]), str(key[1]), part, rows.reset_index(drop=True), places))  # type: ignore[index]
+        runs.append(RunRows(str(key[0]), str(key[1]), part, rows.reset_index(drop=True), places))  # type: ignore[index]
     return runs
 
 
-def runs_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def runs_frame(runs: Sequence[RunRows], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """One row per run: every score and macro mean with its 95 % BCa interval, tied and untied positions apart."""
     return pd.DataFrame([_run_row(run, resamples, seed) for run in runs])
 
 
-def _run_row(run: Run, resamples: int, seed: int) -> dict[str, Any]:
+def _run_row(run: RunRows, resamples: int, seed: int) -> dict[str, Any]:
     tied = run.tokens["tied"].to_numpy(dtype=bool)
     micro = {name: run.counts(name) for name in POSITION_SCORES}
     for name in KEY_SCORES:
@@ -145,7 +144,7 @@ def extractions_frame(maps: Sequence[Scored], *, resamples: int = statistics.RES
     return pd.DataFrame(rows)
 
 
-def breakdowns_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def breakdowns_frame(runs: Sequence[RunRows], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """One row per run, breakdown and group: key scores with intervals, beside the ceilings of the same positions."""
     names = (*KEY_SCORES, "chunk_accuracy", "ceiling_sure", "ceiling_possible")
     rows = []
@@ -165,7 +164,7 @@ def breakdowns_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPL
     return pd.DataFrame(rows)
 
 
-def _groups(run: Run) -> Iterator[tuple[str, str, np.ndarray]]:
+def _groups(run: RunRows) -> Iterator[tuple[str, str, np.ndarray]]:
     for breakdown in BREAKDOWNS:
         values = run.tokens[breakdown].astype(object).to_numpy()
         for value in sorted(set(values)):
@@ -173,7 +172,7 @@ def _groups(run: Run) -> Iterator[tuple[str, str, np.ndarray]]:
             yield breakdown, named, values == value
 
 
-def comparisons_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def comparisons_frame(runs: Sequence[RunRows], *, resamples: int = statistics.RESAMPLES, seed: int = 0) -> pd.DataFrame:
     """Each pair of stored checkpoints per direction, on the examples that both have; Holm over the whole table.
 
     ``difference`` is ``first`` minus ``second``. ``p_holm`` corrects the permutation p values.
@@ -187,7 +186,7 @@ def comparisons_frame(runs: Sequence[Run], *, resamples: int = statistics.RESAMP
     return frame
 
 
-def _compare_pair(one: Run, two: Run, resamples: int, seed: int) -> list[dict[str, Any]]:
+def _compare_pair(one: RunRows, two: RunRows, resamples: int, seed: int) -> list[dict[str, Any]]:
     shared = pd.Index(one.examples["example_id"]).intersection(pd.Index(two.examples["example_id"]), sort=False)
     places = [pd.Index(run.examples["example_id"]).get_indexer(shared) for run in (one, two)]
     if not len(shared):

@@ -21,11 +21,11 @@ from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap, column_axis, row_axis
 from probe.scoring.alignment import chunks
 from probe.scoring.extractions import Extraction
-from probe.scoring.metrics import MAP_SCORES, POSITION_SCORES, LinkCounts, MapScore
+from probe.scoring.metrics import LinkCounts, MapScore
+from probe.scoring.names import LINK_SCORES, MAP_SCORES, POSITION_SCORES
 from probe.text.axis import TokenAxis
 
 SCHEMA_VERSION = 1  # rises when a column goes or changes its meaning; a new column or file leaves it
-LINK_SCORES = ("precision", "recall", "f1", "aer")
 LINK_COUNTS = tuple(f"links_{field.name}" for field in fields(LinkCounts))
 LENGTH_BINS = ((16, "1-16"), (64, "17-64"), (256, "65-256"), (np.inf, "257 and more"))
 PLACES = ("first quarter", "second quarter", "third quarter", "last quarter")

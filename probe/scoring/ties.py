@@ -1,4 +1,4 @@
-"""What no position-free map can tell apart: tied positions, and the best score such a map could reach.
+"""Tied positions, which no position-free map can tell apart, and the best score that such a map could reach.
 
 Keys and queries see only a position's (input, target) pair. Student positions with the same pair have the same row of
 weights; teacher positions with the same pair have the same column.

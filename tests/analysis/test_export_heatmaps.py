@@ -15,7 +15,7 @@ import pytest
 
 from analysis.export_heatmaps import build_parser, run
 from analysis.heatmaps import drawing
-from analysis.heatmaps.files import Drawn, file_names, source_hash
+from analysis.heatmaps.files import ManifestLine, file_names, source_hash
 from probe import cli
 from probe.errors import DiskError
 from probe.files import sha256_of
@@ -120,7 +120,7 @@ def test_resume_draws_only_what_is_missing_or_would_differ(room, capsys):
 def test_an_interrupted_export_is_resumed(room, monkeypatch, capsys):
     draw, calls = drawing._draw, []
 
-    def interrupted(job, **options) -> Drawn:
+    def interrupted(job, **options) -> ManifestLine:
         if len(calls) == 2:
             raise KeyboardInterrupt
         calls.append(job)

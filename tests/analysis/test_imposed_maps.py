@@ -16,6 +16,7 @@ from probe import cli
 from probe.distillation.dataset import paired_batch
 from probe.distillation.imposed import imposed_map
 from probe.distillation.losses.attended import dskd_cma
+from probe.distillation.losses.terms import Heads
 from probe.distillation.steps import paired_states
 from probe.models.checkpoint import load_checkpoint
 from tests.support import tiny
@@ -78,7 +79,7 @@ def test_the_numbers_are_those_of_the_loss(made, name: str) -> None:
             student, batch.student, batch.teacher, teacher.embeddings, teacher.hidden(setup.training)
         )
         terms = dskd_cma(
-            states, setup.attention, student.get_output_embeddings().weight, teacher.head, setup.normalisation,
+            states, setup.attention, Heads(student.get_output_embeddings().weight, teacher.head), setup.normalisation,
             maps=[one.t2s for one in maps], s2t_maps=[one.s2t for one in maps], spans=spans,
         )  # fmt: skip
     assert counts["t2s_ce"][:, 0].sum() == pytest.approx(float(terms.t2s_ce), rel=1e-5)

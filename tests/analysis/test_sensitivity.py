@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis import sensitivity
-from analysis.sensitivity import FACTORS, SHOWN
+from analysis.sensitivity import FACTORS, SCORES_IN_FIGURE
 from probe import cli
 from probe.extraction.extractor import Extractor
 from probe.gold.reading import read_gold, write_gold
@@ -55,7 +55,7 @@ def test_every_factor_has_its_values(frame):
 
 def test_changes_are_differences_from_the_first_value(frame):
     for _, part in frame.groupby("factor"):
-        for name in SHOWN:
+        for name in SCORES_IN_FIGURE:
             np.testing.assert_allclose(part[f"{name}_change"], part[name] - part[name].iloc[0], atol=1e-12)
 
 
@@ -119,11 +119,11 @@ def test_table_json_and_figure(room, capsys):
 def test_the_figure_shows_the_frame(frame):
     from probe.plotting.sensitivity import sensitivity_figure
 
-    axes = {ax.get_label(): ax for ax in sensitivity_figure(frame, SHOWN).axes}
+    axes = {ax.get_label(): ax for ax in sensitivity_figure(frame, SCORES_IN_FIGURE).axes}
     assert set(axes) == set(FACTORS)
     for factor, ax in axes.items():
         part = frame[frame["factor"] == factor]
-        wanted = sorted(part[list(SHOWN)].to_numpy().ravel())
+        wanted = sorted(part[list(SCORES_IN_FIGURE)].to_numpy().ravel())
         assert sorted(patch.get_width() for patch in ax.patches) == pytest.approx(wanted)
         assert [label.get_text() for label in ax.get_yticklabels()] == part["value"].tolist()
 

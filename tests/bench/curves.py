@@ -77,6 +77,7 @@ def _loss_step(
     length: int, vocabulary: int, response: int, widths: tuple[int, int]
 ) -> tuple[Callable[[], None], float]:
     from probe.distillation.losses.attended import PairedStates, dskd_cma
+    from probe.distillation.losses.terms import Heads
     from probe.models.attention import CrossModelAttention, measure_sigmas
 
     torch.manual_seed(0)
@@ -97,7 +98,7 @@ def _loss_step(
 
     def step() -> None:
         hidden: Tensor = padded["student"].requires_grad_()
-        terms = dskd_cma(replace(states, student_hidden=hidden[valid]), attention, heads[0], heads[1], sigmas)
+        terms = dskd_cma(replace(states, student_hidden=hidden[valid]), attention, Heads(*heads), sigmas)
         terms.loss.backward()
         hidden.grad = heads[0].grad = None
 

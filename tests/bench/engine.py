@@ -29,6 +29,7 @@ from probe.distillation.activations import fuse_activations
 from probe.distillation.dataset import SideBatch
 from probe.distillation.losses.attended import PairedStates, dskd_cma
 from probe.distillation.losses.fused_head import TeacherSummary, teacher_summary
+from probe.distillation.losses.terms import Heads
 from probe.distillation.unpadded import response_states
 from probe.models.attention import CrossModelAttention, measure_sigmas
 from tests.support.reference import IGNORED, PaddedSide, dense_dskd_cma
@@ -205,7 +206,7 @@ def run_ours(lengths: tuple[tuple[int, int], ...], folder: Path, cache: str = "s
             hidden_t, cached["emb_x"], cached["emb_z"], teacher_side.targets, teacher_side.lengths,
         )  # fmt: skip
         head = student.get_output_embeddings().weight
-        terms = dskd_cma(states, attention, head, cached["head"], frozen, summary=summary)
+        terms = dskd_cma(states, attention, Heads(head, cached["head"]), frozen, summary=summary)
         terms.loss.backward()
         return terms.loss.item()
 

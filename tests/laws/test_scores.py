@@ -18,7 +18,7 @@ from probe.maps.attention_map import AttentionMap, check_map
 from probe.scoring import baselines
 from probe.scoring.alignment import span_links
 from probe.scoring.metrics import MapScore, position_scores, score_map
-from probe.scoring.runs import Run
+from probe.scoring.runs import RunRows
 from probe.scoring.statistics import ratio
 from probe.scoring.ties import best_position_free, pair_classes, tied_rows
 from tests.support.aligned import axis, make_gold, make_map
@@ -127,7 +127,7 @@ def test_micro_is_the_macro_mean_weighted_by_positions(several):
     tokens = pd.DataFrame({"gold_mass_possible": np.concatenate(parts)})
     means = [part.mean() if len(part) else np.nan for part in parts]
     codes = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    run = Run("one", "t2s", tokens, pd.DataFrame({"gold_mass_possible": means}), codes)
+    run = RunRows("one", "t2s", tokens, pd.DataFrame({"gold_mass_possible": means}), codes)
     micro, macro = run.counts("gold_mass_possible"), run.example_counts("gold_mass_possible")
     sizes = np.array([len(part) for part in parts])
     weighted = np.nansum(np.nan_to_num(means) * sizes) / sizes.sum() if sizes.sum() else np.nan

@@ -24,7 +24,7 @@ from probe.distillation.losses.aligned import uld
 from probe.distillation.losses.attended import dskd_cma
 from probe.distillation.losses.divergences import DIVERGENCES, adaptive_kl
 from probe.distillation.losses.key_query import Discriminator, Matching, ReplayPadding, released_matching
-from probe.distillation.losses.terms import LossTerms, PairedStates
+from probe.distillation.losses.terms import Heads, LossTerms, PairedStates
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.models.attention import (
     CrossModelAttention,
@@ -178,8 +178,7 @@ def run_dskd_cma(case: Case, divergence: str, matching: Matching | None = None, 
     terms = dskd_cma(
         case.states(),
         case.attention,
-        case.student.head,
-        case.teacher.head,
+        Heads(case.student.head, case.teacher.head),
         case.normalisation,
         kd_rate=KD_RATE,
         temperature=TEMPERATURE,
@@ -197,8 +196,8 @@ def run_uld(case: Case) -> LossTerms:
     """ULD at the fixtures' settings (no temperature), gradients taken."""
     case.student.model.zero_grad()
     case.attention.zero_grad()
-    heads = case.student.head, case.teacher.head
-    terms = uld(case.states(), *heads, kd_rate=KD_RATE, temperature=1.0, reduction="sum")
+    heads = Heads(case.student.head, case.teacher.head)
+    terms = uld(case.states(), heads, kd_rate=KD_RATE, temperature=1.0, reduction="sum")
     terms.loss.backward(retain_graph=True)
     return terms
 

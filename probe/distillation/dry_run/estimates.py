@@ -43,7 +43,7 @@ class Trainable:
 
 
 @dataclass(frozen=True)
-class Part:
+class MemoryPart:
     """One line of the memory table; ``place`` is ``device`` (a GPU's memory, where there is one) or ``host``."""
 
     name: str
@@ -83,48 +83,48 @@ def lengths_of(config: TrainConfig) -> Lengths:
 
 def training_memory(
     config: TrainConfig, student: Architecture, teacher: Architecture, trained: Trainable, lengths: Lengths, passes: int
-) -> list[Part]:
+) -> list[MemoryPart]:
     """Memory while it trains, in one process; ``passes`` is what a forward and backward pass holds."""
     method = METHODS[config.method]
     learning = trained.student + trained.adapters
     chunk = max(LEAST_ROWS * student.vocabulary, TILE_FLOATS)
     parts = [
-        Part("student: weights", FLOAT * (student.parameters + trained.lora)),
-        Part("projectors and discriminator: weights", FLOAT * trained.adapters),
-        Part("gradients", FLOAT * learning),
-        Part("AdamW: two moments", 2 * FLOAT * learning),
-        Part("student: held by a forward and backward pass", passes),
-        Part("logits of a chunk, and what is made of them", LOGITS * FLOAT * chunk),
-        Part("gradient of the student's head, made in the loss", FLOAT * student.table if trained.head else 0),
+        MemoryPart("student: weights", FLOAT * (student.parameters + trained.lora)),
+        MemoryPart("projectors and discriminator: weights", FLOAT * trained.adapters),
+        MemoryPart("gradients", FLOAT * learning),
+        MemoryPart("AdamW: two moments", 2 * FLOAT * learning),
+        MemoryPart("student: held by a forward and backward pass", passes),
+        MemoryPart("logits of a chunk, and what is made of them", LOGITS * FLOAT * chunk),
+        MemoryPart("gradient of the student's head, made in the loss", FLOAT * student.table if trained.head else 0),
     ]
     if method.teacher:
-        parts.append(Part("teacher: embeddings and head", 2 * FLOAT * teacher.table))
+        parts.append(MemoryPart("teacher: embeddings and head", 2 * FLOAT * teacher.table))
         parts += _teacher_texts(config, method, teacher, lengths)
     else:
-        parts.append(Part("teacher: embeddings", FLOAT * teacher.table, "host"))
+        parts.append(MemoryPart("teacher: embeddings", FLOAT * teacher.table, "host"))
     return [part for part in parts if part.size]
 
 
-def _teacher_texts(config: TrainConfig, method: Method, teacher: Architecture, lengths: Lengths) -> list[Part]:
+def _teacher_texts(config: TrainConfig, method: Method, teacher: Architecture, lengths: Lengths) -> list[MemoryPart]:
     positions = round(lengths.examples * lengths.response)
     stored = 2 if config.teacher_dtype == "float16" else FLOAT
     met = round(min(lengths.examples, config.steps * config.batch_size) * lengths.response)
     summaries = FLOAT * met * (teacher.width + 1) if method.projectors else 0
     return [
-        Part(f"teacher: states of all texts, {config.teacher_dtype}", stored * positions * teacher.width, "host"),
-        Part("teacher: summaries of the texts met", summaries, "host"),
+        MemoryPart(f"teacher: states of all texts, {config.teacher_dtype}", stored * positions * teacher.width, "host"),
+        MemoryPart("teacher: summaries of the texts met", summaries, "host"),
     ]
 
 
-def filling_memory(student: Architecture, teacher: Architecture) -> list[Part]:
+def filling_memory(student: Architecture, teacher: Architecture) -> list[MemoryPart]:
     """Memory while the teacher runs over its texts once, in float32, before training: loaded by the host, which also
     runs it where no accelerator holds it."""
     widest = 4 * teacher.width * FLOAT * TOKENS_PER_FORWARD
     return [
-        Part("student: weights", FLOAT * student.parameters, "host"),
-        Part("teacher: weights, float32", FLOAT * teacher.parameters, "host"),
-        Part("teacher: a second table of embeddings", FLOAT * teacher.table, "host"),
-        Part("teacher: activations, about", 4 * widest, "host"),
+        MemoryPart("student: weights", FLOAT * student.parameters, "host"),
+        MemoryPart("teacher: weights, float32", FLOAT * teacher.parameters, "host"),
+        MemoryPart("teacher: a second table of embeddings", FLOAT * teacher.table, "host"),
+        MemoryPart("teacher: activations, about", 4 * widest, "host"),
     ]
 
 

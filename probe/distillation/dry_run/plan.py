@@ -14,7 +14,7 @@ import torch
 from probe.distillation.config import TrainConfig
 from probe.distillation.dry_run import estimates
 from probe.distillation.dry_run.architectures import Architecture, architecture, find_config, meta_model, student_config
-from probe.distillation.dry_run.estimates import Lengths, Part, Trainable, Work
+from probe.distillation.dry_run.estimates import Lengths, MemoryPart, Trainable, Work
 from probe.distillation.dry_run.tiny_run import TinyRun, tiny_run
 from probe.distillation.dry_run.tracing import passes_bytes
 from probe.distillation.losses.key_query import Discriminator
@@ -58,8 +58,8 @@ class DryRun:
     config: TrainConfig
     models: Models
     lengths: Lengths
-    training: list[Part]
-    filling: list[Part]
+    training: list[MemoryPart]
+    filling: list[MemoryPart]
     work: Work
     rates: Rates
     tiny: TinyRun

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from probe.distillation.config import TrainConfig
-from probe.distillation.dry_run.estimates import Part, Work
+from probe.distillation.dry_run.estimates import MemoryPart, Work
 
 if TYPE_CHECKING:
     from probe.distillation.dry_run.plan import DryRun, Rates
@@ -84,7 +84,7 @@ def _memory_lines(found: DryRun) -> Iterator[str]:
         yield from _table("memory before, while the teacher runs once over the texts", found.filling)
 
 
-def _table(title: str, parts: Sequence[Part]) -> Iterator[str]:
+def _table(title: str, parts: Sequence[MemoryPart]) -> Iterator[str]:
     yield f"\n{title:<88}GiB"
     for part in parts:
         yield f"  {part.name:<52}{part.place:<8}{part.size / GIB:>29.2f}"

@@ -5,15 +5,17 @@ Of a teacher's logits only those of positions that are paired are ever made, a c
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from probe.distillation.losses.divergences import Divergence, forward_kl, same_vocabulary, sorted_l1
-from probe.distillation.losses.fused_head import TeacherSummary, summary_kl, teacher_summary
+from probe.distillation.losses.fused_head import TeacherSummary
 from probe.distillation.losses.guided_head import Guide, GuidedSums, guided_side
 from probe.distillation.losses.student_head import StudentTerms, student_side
-from probe.distillation.losses.terms import LossTerms, PairedStates, Reduction, finish
+from probe.distillation.losses.terms import Heads, LossTerms, PairedStates, Reduction, finish, projected_terms
 from probe.models.attention import CrossModelAttention, SpaceProjectors
 
 ABSENT = -1e5  # the logit of a student token that no teacher token maps to: finite, and without probability
@@ -44,15 +46,12 @@ def shared_beginnings(states: PairedStates) -> Pairs:
 def dskd(
     states: PairedStates,
     projectors: SpaceProjectors | CrossModelAttention,
-    student_head: Float[Tensor, "vocab_s d_s"],
-    teacher_head: Float[Tensor, "vocab_t d_t"],
+    heads: Heads,
     pairs: Pairs | None = None,
     *,
     kd_rate: float = 0.5,
     temperature: float = 2.0,
     divergence: Divergence = forward_kl,
-    student_bias: Float[Tensor, " vocab_s"] | None = None,
-    teacher_bias: Float[Tensor, " vocab_t"] | None = None,
     summary: TeacherSummary | None = None,
     reduction: Reduction = "mean",
 ) -> LossTerms:
@@ -63,7 +62,7 @@ def dskd(
     P_s2t(H_s,i) W_tᵀ and L_s2t_kd is KL(teacher_j ‖ s2t_j; τ). L_ce counts every position. No σ, no embeddings.
     `mean` divides all of it by the number of student targets; `n_teacher` is the number of pairs.
 
-    Reached by the gradient: `student_hidden`, `student_head` (through L_ce and L_t2s_kd only) and both projectors.
+    Reached by the gradient: `student_hidden`, the student's head (through L_ce and L_t2s_kd only) and both projectors.
     Constants: the teacher, both heads inside t2s and s2t logits, t2s logits in L_t2s_kd. `summary` holds all teacher
     positions. Raises ValueError without `pairs` where the targets of the two sides differ.
     """
@@ -71,65 +70,43 @@ def dskd(
     terms = StudentTerms(1 - kd_rate, kd_rate, temperature, divergence, everywhere=True)
     hidden, targets = states.student_hidden, states.student_targets
     t2s_hidden = projectors.t2s(states.teacher_hidden[columns])
-    guided = student_side(hidden[rows], student_head, t2s_hidden, targets[rows], terms, student_bias)
-    alone = _unpaired(states, student_head, student_bias, rows, terms)
-    if summary is None:
-        summary = teacher_summary(states.teacher_hidden, teacher_head, temperature, teacher_bias)
-    paired_summary = TeacherSummary(summary.expected_head[columns], summary.negentropy[columns])
-    s2t_hidden, teacher_targets = projectors.s2t(hidden[rows]), states.teacher_targets[columns]
-    s2t_kd, s2t_correct = summary_kl(
-        s2t_hidden, teacher_head.detach(), paired_summary, teacher_targets, temperature, teacher_bias
+    guided = student_side(hidden[rows], heads.student, t2s_hidden, targets[rows], terms, heads.student_bias)
+    alone = _unpaired(states, heads, rows, terms)
+    student = replace(
+        guided, total=guided.total + alone.total, ce=guided.ce + alone.ce, correct=guided.correct + alone.correct
     )
-    terms_of_batch = LossTerms(
-        loss=guided.total + alone.total + kd_rate * s2t_kd,
-        n_student=len(targets),
-        n_teacher=len(columns),
-        ce=guided.ce + alone.ce,
-        t2s_ce=guided.t2s_ce,
-        t2s_kd=guided.t2s_kd,
-        s2t_kd=s2t_kd.detach(),
-        student_correct=guided.correct + alone.correct,
-        t2s_correct=guided.t2s_correct,
-        s2t_correct=s2t_correct,
-        max_t2s_prob=guided.max_t2s_prob,
-    )
-    return finish(terms_of_batch, reduction=reduction)
+    done = projected_terms(states, student, projectors.s2t(hidden[rows]), heads, terms, summary, columns)
+    return finish(done, reduction=reduction)
 
 
 def kd(
     states: PairedStates,
-    student_head: Float[Tensor, "vocab_s d_s"],
-    teacher_head: Float[Tensor, "vocab_t d_t"],
+    heads: Heads,
     *,
     kd_rate: float = 0.5,
     temperature: float = 2.0,
     divergence: Divergence = forward_kl,
-    student_bias: Float[Tensor, " vocab_s"] | None = None,
-    teacher_bias: Float[Tensor, " vocab_t"] | None = None,
     reduction: Reduction = "mean",
 ) -> LossTerms:
     """Vanilla KD (arXiv 1503.02531) at one tokenizer: L = (1 − λ) L_ce + λ Σ_i D(student_i, teacher_i; τ).
 
     Not multiplied by τ². Heads of unequal height (rows padded for speed) are compared over the ids that both have.
-    `mean` divides by the number of student targets. Reached by the gradient: `student_hidden`, `student_head` and
-    `student_bias`, from both terms; the teacher is a constant. Raises ValueError where the targets differ.
+    `mean` divides by the number of student targets. Reached by the gradient: `student_hidden` and the
+    student's head and bias, from both terms; the teacher is a constant. Raises ValueError where the targets differ.
     """
     pairs = same_positions(states)
-    one_size = len(student_head) == len(teacher_head)  # a padded table is cut, which has no gradient written out
+    one_size = len(heads.student) == len(heads.teacher)  # a padded table is cut, which has no gradient written out
     terms = StudentTerms(1 - kd_rate, kd_rate, temperature, divergence if one_size else same_vocabulary(divergence))
-    guide = _logits_at(pairs[1], states.teacher_hidden, teacher_head, teacher_bias)
-    return _guided(states, student_head, student_bias, pairs[0], guide, terms, reduction)
+    guide = _logits_at(pairs[1], states.teacher_hidden, heads)
+    return _guided(states, heads, pairs[0], guide, terms, reduction)
 
 
 def uld(
     states: PairedStates,
-    student_head: Float[Tensor, "vocab_s d_s"],
-    teacher_head: Float[Tensor, "vocab_t d_t"],
+    heads: Heads,
     *,
     kd_rate: float = 0.5,
     temperature: float = 1.0,
-    student_bias: Float[Tensor, " vocab_s"] | None = None,
-    teacher_bias: Float[Tensor, " vocab_t"] | None = None,
     reduction: Reduction = "mean",
 ) -> LossTerms:
     """ULD (arXiv 2402.12030, equation 5): L = (1 − λ) L_ce + λ Σ_i Σ_v |p_i(v) − q_i(v)|, both sorted downwards.
@@ -137,26 +114,23 @@ def uld(
     The v-th likeliest token of the student is held against the v-th likeliest of the teacher, the shorter vocabulary
     followed by zeros. Position i goes with position i of the same example as far as both reach; later positions have
     L_ce alone, and no logits of the teacher. `mean` divides by the number of student targets. Reached by the gradient:
-    `student_hidden`, `student_head` and `student_bias`; the teacher is a constant. The papers' temperature is 1.
+    `student_hidden`, the student's head and its bias; the teacher is a constant. The papers' temperature is 1.
     """
     rows, columns = shared_beginnings(states)
     terms = StudentTerms(1 - kd_rate, kd_rate, temperature, sorted_l1)
-    guide = _logits_at(columns, states.teacher_hidden, teacher_head, teacher_bias)
-    return _guided(states, student_head, student_bias, rows, guide, terms, reduction)
+    guide = _logits_at(columns, states.teacher_hidden, heads)
+    return _guided(states, heads, rows, guide, terms, reduction)
 
 
 def mined(
     states: PairedStates,
-    student_head: Float[Tensor, "vocab_s d_s"],
-    teacher_head: Float[Tensor, "vocab_t d_t"],
+    heads: Heads,
     aligned: Int[Tensor, " student"],
     token_map: Int[Tensor, " vocab_t"],
     *,
     kd_rate: float = 0.5,
     temperature: float = 2.0,
     divergence: Divergence = forward_kl,
-    student_bias: Float[Tensor, " vocab_s"] | None = None,
-    teacher_bias: Float[Tensor, " vocab_t"] | None = None,
     reduction: Reduction = "mean",
 ) -> LossTerms:
     """MinED (arXiv 2401.10491, section 3.3): L = (1 − λ) L_ce + λ Σ_i D(student_i, mapped teacher_i; τ).
@@ -165,11 +139,11 @@ def mined(
     `token_map` is each teacher token's student token: see `token_match.token_map`; of the teacher tokens that share
     one the largest logit counts, student tokens without any have none. Where `aligned` is −1 the guide is the target
     alone (one-hot), so the term is the cross-entropy at temperature τ. `mean` divides by the number of student targets.
-    Reached by the gradient: `student_hidden`, `student_head` and `student_bias`; the teacher is a constant.
+    Reached by the gradient: `student_hidden`, the student's head and its bias; the teacher is a constant.
     """
-    vocab = len(student_head)
+    vocab = len(heads.student)
     targets = states.student_targets
-    teacher_logits = _logits_at(aligned.clamp_min(0), states.teacher_hidden, teacher_head, teacher_bias)
+    teacher_logits = _logits_at(aligned.clamp_min(0), states.teacher_hidden, heads)
 
     def guide(rows: slice) -> Tensor:
         logits = teacher_logits(rows)
@@ -183,31 +157,27 @@ def mined(
 
     everything = torch.arange(len(targets), device=targets.device)
     terms = StudentTerms(1 - kd_rate, kd_rate, temperature, divergence)
-    return _guided(states, student_head, student_bias, everything, guide, terms, reduction)
+    return _guided(states, heads, everything, guide, terms, reduction)
 
 
-def _logits_at(columns: Tensor, hidden: Tensor, head: Tensor, bias: Tensor | None) -> Guide:
+def _logits_at(columns: Tensor, hidden: Tensor, heads: Heads) -> Guide:
     """The teacher's logits at `columns`, made for the rows that are asked for."""
 
     def guide(rows: slice) -> Tensor:
-        logits = hidden[columns[rows]] @ head.detach().T
-        return logits if bias is None else logits + bias
+        logits = hidden[columns[rows]] @ heads.teacher.detach().T
+        return logits if heads.teacher_bias is None else logits + heads.teacher_bias
 
     return guide
 
 
 def _guided(
-    states: PairedStates,
-    head: Tensor,
-    bias: Tensor | None,
-    rows: Tensor,
-    guide: Guide,
-    terms: StudentTerms,
-    reduction: Reduction,
+    states: PairedStates, heads: Heads, rows: Tensor, guide: Guide, terms: StudentTerms, reduction: Reduction
 ) -> LossTerms:
     """The guide at the student positions `rows`, the cross-entropy everywhere."""
-    guided = guided_side(states.student_hidden[rows], head, states.student_targets[rows], guide, terms, bias)
-    alone = _unpaired(states, head, bias, rows, terms)
+    guided = guided_side(
+        states.student_hidden[rows], heads.student, states.student_targets[rows], guide, terms, heads.student_bias
+    )
+    alone = _unpaired(states, heads, rows, terms)
     zero = torch.zeros_like(guided.ce)
     done = LossTerms(
         loss=guided.total + alone.total,
@@ -226,12 +196,14 @@ def _guided(
     return finish(done, reduction=reduction)
 
 
-def _unpaired(states: PairedStates, head: Tensor, bias: Tensor | None, rows: Tensor, terms: StudentTerms) -> GuidedSums:
+def _unpaired(states: PairedStates, heads: Heads, rows: Tensor, terms: StudentTerms) -> GuidedSums:
     """The weighted cross-entropy of the student positions that are not among `rows`."""
     rest = torch.ones(len(states.student_targets), dtype=torch.bool, device=rows.device)
     rest[rows] = False
     if len(rows) == len(rest):  # the usual case at one tokenizer: no gradient of head's size for nothing
         zero = states.student_hidden.new_zeros(())
         return GuidedSums(zero, zero, zero, zero)
-    alone = student_side(states.student_hidden[rest], head, None, states.student_targets[rest], terms, bias)
+    alone = student_side(
+        states.student_hidden[rest], heads.student, None, states.student_targets[rest], terms, heads.student_bias
+    )
     return GuidedSums(alone.total, alone.ce, torch.zeros_like(alone.ce), alone.correct)

@@ -14,10 +14,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from probe.distillation.losses.divergences import Divergence, forward_kl
-from probe.distillation.losses.fused_head import TeacherSummary, summary_kl, teacher_summary
+from probe.distillation.losses.fused_head import TeacherSummary
 from probe.distillation.losses.key_query import Matching
 from probe.distillation.losses.student_head import StudentTerms, student_side
-from probe.distillation.losses.terms import LossTerms, PairedStates, Reduction, finish
+from probe.distillation.losses.terms import Heads, LossTerms, PairedStates, Reduction, finish, projected_terms
 from probe.models.attention import (
     CrossModelAttention,
     Normalisation,
@@ -46,15 +46,12 @@ class _Attended:
 def dskd_cma(
     states: PairedStates,
     attention: CrossModelAttention | SpaceProjectors,
-    student_head: Float[Tensor, "vocab_s d_s"],
-    teacher_head: Float[Tensor, "vocab_t d_t"],
+    heads: Heads,
     normalisation: Normalisation | Sequence[Normalisation],
     *,
     kd_rate: float = 0.5,
     temperature: float = 2.0,
     divergence: Divergence = forward_kl,
-    student_bias: Float[Tensor, " vocab_s"] | None = None,
-    teacher_bias: Float[Tensor, " vocab_t"] | None = None,
     summary: TeacherSummary | None = None,
     matching: Matching | None = None,
     kappa: float = 1.0,
@@ -67,7 +64,7 @@ def dskd_cma(
     """L = (1 − λ) L_ce + λ (L_t2s_ce + L_t2s_kd + L_s2t_kd) [+ κ L_kq], λ = `kd_rate` (docs/methods.md).
 
     `mean` divides the token sums by the number of student targets; `sum` leaves them (κ L_kq is a mean in both).
-    Reached by the gradient: `student_hidden`, `student_head` (through L_ce and L_t2s_kd only), the three projectors,
+    Reached by the gradient: `student_hidden`, the student's head (by L_ce and L_t2s_kd only), the three projectors,
     and what `matching` holds. Constants: embeddings, the teacher, both heads inside t2s and s2t logits, t2s logits in
     L_t2s_kd. `normalisation` may be one per example. `summary` is the teacher's, at this `temperature`; it is
     computed if missing. `masks` (CLA) says per example which cells [student, teacher] may carry weight; a row (t2s) or
@@ -78,36 +75,14 @@ def dskd_cma(
     NonFiniteError naming the terms that are not finite.
     """
     attended = _attend(states, attention, normalisation, masks, maps, s2t_maps, spans)
-    student = student_side(
-        states.student_hidden,
-        student_head,
-        attended.t2s_hidden,
-        states.student_targets,
-        StudentTerms(1 - kd_rate, kd_rate, temperature, divergence),
-        student_bias,
-    )
-    if summary is None:
-        summary = teacher_summary(states.teacher_hidden, teacher_head, temperature, teacher_bias)
-    s2t_kd, s2t_correct = summary_kl(
-        attended.s2t_hidden, teacher_head.detach(), summary, states.teacher_targets, temperature, teacher_bias
-    )
+    terms = StudentTerms(1 - kd_rate, kd_rate, temperature, divergence)
+    hidden, targets = states.student_hidden, states.student_targets
+    student = student_side(hidden, heads.student, attended.t2s_hidden, targets, terms, heads.student_bias)
     if matching is not None and attended.queries is None:
         raise ValueError("imposed maps have no queries to match with keys; give maps or matching, not both")
     matched = None if matching is None else matching(attended.queries, attended.keys)  # type: ignore[arg-type]
-    terms = LossTerms(
-        loss=student.total + kd_rate * s2t_kd,
-        n_student=len(states.student_targets),
-        n_teacher=len(states.teacher_targets),
-        ce=student.ce,
-        t2s_ce=student.t2s_ce,
-        t2s_kd=student.t2s_kd,
-        s2t_kd=s2t_kd.detach(),
-        student_correct=student.correct,
-        t2s_correct=student.t2s_correct,
-        s2t_correct=s2t_correct,
-        max_t2s_prob=student.max_t2s_prob,
-    )
-    return finish(terms, matched, kappa, reduction)
+    done = projected_terms(states, student, attended.s2t_hidden, heads, terms, summary)
+    return finish(done, matched, kappa, reduction)
 
 
 def sft(

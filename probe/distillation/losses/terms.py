@@ -10,7 +10,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from probe.distillation.losses.fused_head import TeacherSummary, summary_kl, teacher_summary
 from probe.distillation.losses.key_query import KeyQueryTerm
+from probe.distillation.losses.student_head import StudentSums, StudentTerms
 from probe.errors import NonFiniteError
 
 
@@ -60,6 +62,16 @@ class PairedStates:
 
 
 @dataclass(frozen=True)
+class Heads:
+    """The output heads of both models, with their biases where they have them; the teacher's are constants."""
+
+    student: Float[Tensor, "vocab_s d_s"]
+    teacher: Float[Tensor, "vocab_t d_t"]
+    student_bias: Float[Tensor, " vocab_s"] | None = None
+    teacher_bias: Float[Tensor, " vocab_t"] | None = None
+
+
+@dataclass(frozen=True)
 class LossTerms:
     """`loss` has the gradient. The other tensors are detached *sums* over positions, so that they add up over batches.
 
@@ -99,6 +111,34 @@ class LossTerms:
     def t2s_accuracy(self) -> float:
         """Share of student positions where the argmax of the t2s logits is the target."""
         return float(self.t2s_correct) / self.n_student
+
+
+def projected_terms(
+    states: PairedStates, student: StudentSums, s2t_hidden: Float[Tensor, "position d_t"], heads: Heads,
+    terms: StudentTerms, summary: TeacherSummary | None, columns: Tensor | slice = slice(None),
+) -> LossTerms:  # fmt: skip
+    """The sums of a method with projectors: the student's side, and λ · KL(teacher ‖ s2t; τ), λ = `terms.t2s_weight`.
+
+    `columns` are the teacher positions that `s2t_hidden` is at; `summary` is of all, and computed if missing.
+    """
+    tau, bias, targets = terms.temperature, heads.teacher_bias, states.teacher_targets[columns]
+    if summary is None:
+        summary = teacher_summary(states.teacher_hidden, heads.teacher, tau, bias)
+    here = TeacherSummary(summary.expected_head[columns], summary.negentropy[columns])
+    s2t_kd, s2t_correct = summary_kl(s2t_hidden, heads.teacher.detach(), here, targets, tau, bias)
+    return LossTerms(
+        loss=student.total + terms.t2s_weight * s2t_kd,
+        n_student=len(states.student_targets),
+        n_teacher=len(targets),
+        ce=student.ce,
+        t2s_ce=student.t2s_ce,
+        t2s_kd=student.t2s_kd,
+        s2t_kd=s2t_kd.detach(),
+        student_correct=student.correct,
+        t2s_correct=student.t2s_correct,
+        s2t_correct=s2t_correct,
+        max_t2s_prob=student.max_t2s_prob,
+    )
 
 
 def finish(

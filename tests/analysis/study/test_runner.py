@@ -10,7 +10,7 @@ import yaml
 
 from analysis.gold.prefill import prefill
 from analysis.study import execute, run
-from analysis.study.execute import Job, run_jobs
+from analysis.study.execute import Command, run_jobs
 from analysis.study.plan import read_plan
 from analysis.study.prepare import Places, overrides, settings_of, write_texts
 from analysis.study.records import read_runs
@@ -188,8 +188,8 @@ def test_a_run_waits_for_the_one_that_it_starts_from(root: Path, tmp_path: Path,
 
 def test_a_failure_is_told_and_stops_no_other(tmp_path: Path) -> None:
     jobs = [
-        Job("bad", ("probe", "verify", str(tmp_path / "nothing")), tmp_path / "bad.log"),
-        Job("good", ("probe", "--version"), tmp_path / "good.log"),
+        Command("bad", ("probe", "verify", str(tmp_path / "nothing")), tmp_path / "bad.log"),
+        Command("good", ("probe", "--version"), tmp_path / "good.log"),
     ]
     status, said = tmp_path / "status.json", []
     outcomes = run_jobs(jobs, at_once=1, status=status, report=said.append)
@@ -201,7 +201,7 @@ def test_a_failure_is_told_and_stops_no_other(tmp_path: Path) -> None:
 
 def test_an_interrupt_ends_the_processes_and_says_what_is_to_do(tmp_path: Path) -> None:
     sleep = ("timeit", "-n", "1", "-r", "1", "__import__('time').sleep(60)")
-    jobs = [Job(name, sleep, tmp_path / f"{name}.log") for name in ("one", "two", "three")]
+    jobs = [Command(name, sleep, tmp_path / f"{name}.log") for name in ("one", "two", "three")]
 
     def interrupt(line: str) -> None:
         if line.startswith("two"):
@@ -218,6 +218,6 @@ def test_a_collecting_that_fails_is_a_failure_of_the_run(tmp_path: Path) -> None
     def fails() -> None:
         raise DataError("no such gold")
 
-    job = Job("one", ("probe", "--version"), tmp_path / "one.log", fails)
+    job = Command("one", ("probe", "--version"), tmp_path / "one.log", fails)
     found = run_jobs([job], at_once=1, status=tmp_path / "status.json", report=lambda line: None)["one"]
     assert (found.state, found.code, found.said) == ("failed", 3, "no such gold")

@@ -17,10 +17,10 @@ from probe.__main__ import main
 from probe.errors import UsageError
 from probe.evaluation.evaluate import evaluate as evaluate_checkpoints
 from probe.evaluation.evaluate import read_data, write_tables
-from probe.evaluation.journal import Drawn, ResponseJournal, response_key
+from probe.evaluation.journal import DrawnResponse, ResponseJournal, response_key
 from probe.evaluation.options import EvaluationOptions, Sampling
 from probe.evaluation.rouge import exact_match, rouge_l
-from probe.evaluation.tables import Evaluated, Scored, comparisons_frame, evaluation_frame
+from probe.evaluation.tables import Evaluated, ScoredResponse, comparisons_frame, evaluation_frame
 from probe.text.examples import Example
 from tests.support import tiny
 
@@ -52,7 +52,7 @@ def part(checkpoint: str, dataset: str, domain: str, scores: list[list[float]]) 
     """Scores [examples][seeds] in percent, for seeds 10, 20, …"""
     seeds = tuple(10 * (k + 1) for k in range(len(scores[0])))
     responses = [
-        Scored(f"e{i}", "", seed, "r", 4, True, False, value / 100, 0.0)
+        ScoredResponse(f"e{i}", "", seed, "r", 4, True, False, value / 100, 0.0)
         for i, row in enumerate(scores) for seed, value in zip(seeds, row, strict=True)
     ]  # fmt: skip
     return Evaluated(checkpoint, "sft", dataset, domain, "metric:x|data:1", seeds, tuple(responses))
@@ -98,14 +98,14 @@ def test_a_planted_difference_is_found_and_none_where_there_is_none() -> None:
 
 def test_the_journal_gives_back_what_it_took_and_cuts_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "new" / "responses.jsonl"
-    drawn = Drawn("k", "a\u2028\ud83d\nb", 3, True, False)
+    drawn = DrawnResponse("k", "a\u2028\ud83d\nb", 3, True, False)
     with ResponseJournal(path) as journal:
         journal.add(drawn)
     with open(path, "a") as file:
         file.write('{"key": "torn", "resp')
     with ResponseJournal(path) as journal:
         assert dict(journal.known) == {"k": drawn}
-        journal.add(Drawn("l", "", 0, False, False))
+        journal.add(DrawnResponse("l", "", 0, False, False))
     with ResponseJournal(path) as journal:
         assert set(journal.known) == {"k", "l"}
 

@@ -15,8 +15,9 @@ from matplotlib.text import Text
 from probe.errors import UsageError
 from probe.plotting import save_figure
 from probe.plotting.breakdowns import BASELINE, UNTRAINED, breakdown_figure, checkpoint_colours
-from probe.plotting.panels import METRICS
+from probe.plotting.panels import IN_BREAKDOWNS
 from probe.scoring import baselines
+from probe.scoring.names import SCORES
 from tests.support import ROOT
 
 BASE = (baselines.UNIFORM, baselines.DIAGONAL, baselines.SPAN_RULE, baselines.POSITION_FREE)
@@ -43,7 +44,7 @@ def cells(share, ceiling, positions):
         "ceiling_sure": ceiling - 0.3,
         "ceiling_possible": ceiling,
     }
-    for metric in METRICS:
+    for metric in IN_BREAKDOWNS:
         value = share - 0.05 if metric.endswith("sure") else share
         values |= {metric: value, f"{metric}_low": max(0, value - 0.04), f"{metric}_high": min(1, value + 0.02)}
     return values
@@ -148,7 +149,7 @@ def test_finding_names_the_group_that_costs_most():
     assert finding == "costs most: n:1, 45 % of positions but 90 % of misses"
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", IN_BREAKDOWNS)
 def test_each_metric_has_its_numbers_and_its_ceiling(metric):
     figure = breakdown_figure(frames(), metric=metric)
     ax = axes(figure, "tied")
@@ -158,7 +159,7 @@ def test_each_metric_has_its_numbers_and_its_ceiling(metric):
     assert {round(share, 6) for share, _, _ in ceilings(ax)} == wanted
     counted = (76, 16) if "sure" in metric else (80, 20)  # those without a sure link have no score on sure links
     assert labels(ax) == [f"untied\n{counted[0]} positions", f"tied\n{counted[1]} positions"]
-    assert ax.get_xlabel() == f"{METRICS[metric].share} (0–1)" and ax.get_xlim() == (0, 1)
+    assert ax.get_xlabel() == f"{SCORES[metric].meaning} (0–1)" and ax.get_xlim() == (0, 1)
     assert ("ceiling" in figure.texts[1].get_text()) == bool(wanted)
     assert_nothing_cut_off(figure)
 

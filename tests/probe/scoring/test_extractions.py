@@ -82,13 +82,13 @@ def test_one_direction_lacks_one_extraction_and_says_so(tmp_path, capsys):
 
 
 def test_the_figure_shows_the_frame(store, capsys):
-    from probe.plotting.extractions import PANELS, extractions_figure
+    from probe.plotting.extractions import PANEL_COLUMNS, extractions_figure
 
     assert report(store) == 0
     frame = pd.read_csv(store / "report" / "extractions.csv")
     frame = frame[(frame["direction"] == "t2s") & ~frame["checkpoint"].str.startswith("baseline:")]
     axes = {ax.get_label(): ax for ax in extractions_figure(frame, "t2s").axes}
-    assert set(axes) == set(PANELS)
+    assert set(axes) == {name for column in PANEL_COLUMNS for name in column}
     for score, ax in axes.items():
         assert sorted(bar.get_width() for bar in ax.patches) == pytest.approx(sorted(frame[score]))
         intervals = [line.get_segments()[0] for line in ax.collections if line.get_gid() == "interval"]

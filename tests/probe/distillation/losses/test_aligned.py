@@ -14,7 +14,7 @@ from probe.distillation.losses import fused_head, student_head
 from probe.distillation.losses.aligned import dskd, kd, mined, shared_beginnings, uld
 from probe.distillation.losses.attended import sft
 from probe.distillation.losses.divergences import DIVERGENCES, forward_kl, sorted_l1
-from probe.distillation.losses.terms import LossTerms, PairedStates
+from probe.distillation.losses.terms import Heads, LossTerms, PairedStates
 from probe.errors import NonFiniteError
 from probe.models.attention import SpaceProjectors
 
@@ -58,12 +58,12 @@ class World:
         )  # fmt: skip
 
     @property
-    def heads(self) -> tuple[Tensor, Tensor]:
-        return self.head, self.teacher_head
+    def heads(self) -> Heads:
+        return Heads(self.head, self.teacher_head, self.bias, self.teacher_bias)
 
     @property
     def options(self) -> dict[str, object]:
-        return {"kd_rate": RATE, "student_bias": self.bias, "teacher_bias": self.teacher_bias, "reduction": "sum"}
+        return {"kd_rate": RATE, "reduction": "sum"}
 
     @property
     def logits(self) -> Tensor:
@@ -97,7 +97,7 @@ PROJECTORS = {"t2s.weight", "t2s.bias", "s2t.weight", "s2t.bias"}
 @pytest.mark.parametrize("name", DIVERGENCES)
 def test_kd_is_the_divergence_of_both_models_logits(name):
     world = World(same=True, vocab_t=VOCAB_S)
-    terms = kd(world.states(), *world.heads, temperature=TAU, divergence=DIVERGENCES[name], **world.options)
+    terms = kd(world.states(), world.heads, temperature=TAU, divergence=DIVERGENCES[name], **world.options)
     dense_kd = DIVERGENCES[name](world.logits, world.teacher_logits, TAU).sum()
     close(terms.kd, dense_kd.detach())
     close(terms.ce, world.ce().detach())
@@ -109,7 +109,7 @@ def test_kd_is_the_divergence_of_both_models_logits(name):
 def test_kd_over_the_ids_that_two_padded_heads_share(vocab_t):
     world = World(same=True, vocab_t=vocab_t)
     world.targets.clamp_(max=VOCAB_S - 5)
-    terms = kd(world.states(), *world.heads, temperature=TAU, **world.options)
+    terms = kd(world.states(), world.heads, temperature=TAU, **world.options)
     shared = min(VOCAB_S, vocab_t)
     dense = forward_kl(world.logits[:, :shared], world.teacher_logits[:, :shared], TAU).sum()
     world.check(terms, (1 - RATE) * world.ce() + RATE * dense, STUDENT)
@@ -118,7 +118,7 @@ def test_kd_over_the_ids_that_two_padded_heads_share(vocab_t):
 def test_kd_of_equal_models_is_the_cross_entropy_alone():
     world = World(same=True, vocab_t=VOCAB_S)
     world.teacher_hidden = world.hidden
-    terms = kd(world.states(), world.head, world.head, kd_rate=0.5, reduction="sum")
+    terms = kd(world.states(), Heads(world.head, world.head), kd_rate=0.5, reduction="sum")
     assert terms.kd.abs() < 1e-12
     close(terms.loss, 0.5 * sft(world.hidden, world.targets, world.head, reduction="sum").loss)
 
@@ -128,7 +128,7 @@ def test_one_tokenizer_is_asked_for(method):
     world = World(same=False)
     arguments = (world.projectors,) if method is dskd else ()
     with pytest.raises(ValueError, match="one tokenizer"):
-        method(world.states(), *arguments, *world.heads)
+        method(world.states(), *arguments, world.heads)
 
 
 def dense_dskd(world: World, rows: list[int], columns: list[int], divergence=forward_kl) -> dict[str, Tensor]:
@@ -146,7 +146,7 @@ def dense_dskd(world: World, rows: list[int], columns: list[int], divergence=for
 def test_dskd_is_its_equation(pairs):
     world = World(same=pairs is None)
     links = None if pairs is None else torch.tensor(pairs)
-    terms = dskd(world.states(), world.projectors, *world.heads, links, temperature=TAU, **world.options)
+    terms = dskd(world.states(), world.projectors, world.heads, links, temperature=TAU, **world.options)
     rows, columns = (list(range(8)),) * 2 if pairs is None else pairs
     dense = dense_dskd(world, rows, columns)
     for name, value in dense.items():
@@ -159,7 +159,7 @@ def test_dskd_is_its_equation(pairs):
 def test_eta_without_any_pair_is_the_cross_entropy():
     world = World(same=False)
     none = torch.zeros(2, 0, dtype=torch.long)
-    terms = dskd(world.states(), world.projectors, *world.heads, none, temperature=TAU, **world.options)
+    terms = dskd(world.states(), world.projectors, world.heads, none, temperature=TAU, **world.options)
     close(terms.loss, (1 - RATE) * world.ce())
 
 
@@ -175,7 +175,7 @@ def test_uld_pairs_positions_as_far_as_both_reach():
     world = World(same=False)  # 5 and 3 student positions, 4 and 6 teacher positions
     rows, columns = shared_beginnings(world.states()).tolist()
     assert (rows, columns) == ([0, 1, 2, 3, 5, 6, 7], [0, 1, 2, 3, 4, 5, 6])
-    terms = uld(world.states(), *world.heads, temperature=1.5, **world.options)
+    terms = uld(world.states(), world.heads, temperature=1.5, **world.options)
     p = torch.softmax(world.logits[rows] / 1.5, 1).sort(1, descending=True).values
     q = torch.softmax(world.teacher_logits[columns] / 1.5, 1).sort(1, descending=True).values
     dense = (F.pad(p, (0, VOCAB_T - VOCAB_S)) - q).abs().sum()
@@ -187,7 +187,7 @@ def test_mined_maps_the_teachers_logits_and_falls_back_to_the_target():
     world = World(same=False)
     token_map = torch.arange(VOCAB_T) % 20  # tokens 20 to 22 of the student have none, 0 to 10 have two
     aligned = torch.tensor([0, -1, 3, 2, -1, 5, -1, 9])
-    terms = mined(world.states(), *world.heads, aligned, token_map, temperature=TAU, **world.options)
+    terms = mined(world.states(), world.heads, aligned, token_map, temperature=TAU, **world.options)
     dense = world.hidden.new_zeros(())
     log_p = torch.log_softmax(world.logits / TAU, 1)
     for i, j in enumerate(aligned.tolist()):
@@ -206,11 +206,11 @@ def calls():
     token_map, aligned = torch.arange(VOCAB_T) % VOCAB_S, torch.tensor([0, -1, 3, 2, -1, 5, -1, 9])
     pairs = torch.tensor([[0, 2, 3, 7], [1, 2, 3, 9]])
     return {
-        "kd": lambda w, **o: kd(w.states(), *w.heads, **o),
-        "dskd": lambda w, **o: dskd(w.states(), w.projectors, *w.heads, **o),
-        "eta": lambda w, **o: dskd(w.states(), w.projectors, *w.heads, pairs, **o),
-        "uld": lambda w, **o: uld(w.states(), *w.heads, **o),
-        "mined": lambda w, **o: mined(w.states(), *w.heads, aligned, token_map, **o),
+        "kd": lambda w, **o: kd(w.states(), w.heads, **o),
+        "dskd": lambda w, **o: dskd(w.states(), w.projectors, w.heads, **o),
+        "eta": lambda w, **o: dskd(w.states(), w.projectors, w.heads, pairs, **o),
+        "uld": lambda w, **o: uld(w.states(), w.heads, **o),
+        "mined": lambda w, **o: mined(w.states(), w.heads, aligned, token_map, **o),
     }
 
 

@@ -17,7 +17,7 @@ from probe.distillation.losses.divergences import DIVERGENCES, forward_kl
 from probe.distillation.losses.fused_head import head_pass, summary_kl, teacher_summary
 from probe.distillation.losses.key_query import Discriminator, KeyQueryTerm, gan_matching
 from probe.distillation.losses.student_head import StudentTerms, student_side
-from probe.distillation.losses.terms import PairedStates
+from probe.distillation.losses.terms import Heads, PairedStates
 from probe.errors import NonFiniteError
 from probe.models.attention import (
     CrossModelAttention,
@@ -121,7 +121,9 @@ class World:
 
     def loss(self, rows: slice = slice(None), **options):
         options = {"reduction": "sum", **options}
-        return dskd_cma(self.states(rows), self.attention, self.head, self.teacher_head, self.normalisation, **options)
+        return dskd_cma(
+            self.states(rows), self.attention, Heads(self.head, self.teacher_head), self.normalisation, **options
+        )
 
     def grads(self, loss: Tensor) -> dict[str, Tensor]:
         named = dict(self.attention.named_parameters()) | {"student": self.student.model.embedding.weight}
@@ -202,7 +204,7 @@ def test_heads_inside_t2s_and_s2t_are_constants():
     states = world.states()
     hidden = states.student_hidden.detach().requires_grad_()
     terms = dskd_cma(
-        replace(states, student_hidden=hidden), world.attention, head, teacher_head, world.normalisation,
+        replace(states, student_hidden=hidden), world.attention, Heads(head, teacher_head), world.normalisation,
         kd_rate=1.0, divergence=no_divergence,
     )  # fmt: skip
     terms.loss.backward()
@@ -239,7 +241,7 @@ def test_no_right_row_no_divergence():
     wrong = world.t2s_logits().argmin(-1)
     states = world.states()
     states = replace(states, student_targets=wrong[world.student.response])
-    terms = dskd_cma(states, world.attention, world.head, world.teacher_head, world.normalisation)
+    terms = dskd_cma(states, world.attention, Heads(world.head, world.teacher_head), world.normalisation)
     assert terms.t2s_correct == 0 and terms.t2s_kd == 0
     assert terms.t2s_accuracy == 0
 
@@ -254,14 +256,16 @@ def test_cached_summary_is_the_computed_one():
 def test_one_normalisation_an_example():
     world = World()
     own = [Normalisation("example", 0.5 + i, 1.0 + i, 2.0 + i) for i in range(3)]
-    together = dskd_cma(world.states(), world.attention, world.head, world.teacher_head, own, reduction="sum")
+    together = dskd_cma(world.states(), world.attention, Heads(world.head, world.teacher_head), own, reduction="sum")
     alone = [
-        dskd_cma(world.states(slice(i, i + 1)), world.attention, world.head, world.teacher_head, one, reduction="sum")
+        dskd_cma(
+            world.states(slice(i, i + 1)), world.attention, Heads(world.head, world.teacher_head), one, reduction="sum"
+        )
         for i, one in enumerate(own)
     ]
     close(together.loss, sum(one.loss for one in alone))
     with pytest.raises(ValueError, match="3 examples need as many normalisations, got 2"):
-        dskd_cma(world.states(), world.attention, world.head, world.teacher_head, own[:2])
+        dskd_cma(world.states(), world.attention, Heads(world.head, world.teacher_head), own[:2])
 
 
 def test_imposed_maps_and_masks():
@@ -307,7 +311,7 @@ def test_imposed_maps_leave_nothing_to_match():
         world.loss(maps=uniform, matching=gan_matching(Discriminator(2 * DIM_T, 4)))
     projectors = SpaceProjectors(DIM_S, DIM_T)  # without a query the objective is the same function
     projectors.load_state_dict({k: v for k, v in world.attention.state_dict().items() if not k.startswith("query")})
-    arguments = projectors, world.head, world.teacher_head, world.normalisation
+    arguments = projectors, Heads(world.head, world.teacher_head), world.normalisation
     close(dskd_cma(world.states(), *arguments, maps=uniform, reduction="sum").loss, world.loss(maps=uniform).loss)
 
 
@@ -328,7 +332,10 @@ def test_a_loss_that_is_not_finite_names_its_terms():
     broken[3, 2] = torch.nan
     with pytest.raises(NonFiniteError, match=r"t2s_ce = nan, .*s2t_kd = nan"):
         dskd_cma(
-            replace(states, teacher_hidden=broken), world.attention, world.head, world.teacher_head, world.normalisation
+            replace(states, teacher_hidden=broken),
+            world.attention,
+            Heads(world.head, world.teacher_head),
+            world.normalisation,
         )
     with pytest.raises(NonFiniteError, match=r"\(ce = nan\)"):
         sft(torch.full((2, 6), torch.nan), torch.zeros(2, dtype=torch.long), world.head)

@@ -11,6 +11,7 @@ import torch
 from probe.distillation.imposed import linked_cells
 from probe.distillation.losses.attended import dskd_cma
 from probe.distillation.losses.contrastive import contrastive_matching, info_nce
+from probe.distillation.losses.terms import Heads
 from probe.models.attention import CrossModelAttention, Normalisation
 from tests.support.dense_variants import DIM_S, DIM_T, SIGMAS, TEXTS, World, pair_of
 
@@ -27,7 +28,7 @@ def _double():
 
 def loss_of(world: World, attention, **options):
     normalisation = Normalisation("frozen", *SIGMAS)
-    return dskd_cma(world.states, attention, *world.heads, normalisation, reduction="sum", **options)
+    return dskd_cma(world.states, attention, Heads(*world.heads), normalisation, reduction="sum", **options)
 
 
 def test_positives_by_hand():

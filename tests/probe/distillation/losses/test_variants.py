@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from probe.distillation.losses import student_head
 from probe.distillation.losses.attended import dskd_cma
+from probe.distillation.losses.terms import Heads
 from probe.models.attention import ByteAttention, CrossModelAttention, MonotoneAttention, Normalisation
 from tests.support.dense_variants import DIM_S, DIM_T, SIGMAS, TEXTS, World, dense_loss, features, gaps, posteriors
 
@@ -30,7 +31,7 @@ def _double(monkeypatch):
 
 def loss_of(world: World, attention, **options):
     options = {"spans": world.spans, "reduction": "sum", **options}
-    return dskd_cma(world.states, attention, *world.heads, NORMALISATION, **options)
+    return dskd_cma(world.states, attention, Heads(*world.heads), NORMALISATION, **options)
 
 
 def with_bytes(offset_values: bool = True) -> ByteAttention:
