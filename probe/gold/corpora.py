@@ -110,7 +110,8 @@ def _ud_word(word: Any, place: str, base: int) -> int:
 
 def read_wa(path: Path, base: int) -> Iterator[LinkLine]:
     """A line a sentence. Raises DataError, with file and line: no id, no words, or no link of this format."""
-    name, start, parts = "", "", {}
+    name, start = "", ""
+    parts: dict[str, tuple[str, str]] = {}
     for place, line in lines_of(path):
         if found := WA_SENTENCE.match(line):
             name, start, parts = found[1], place, {}
