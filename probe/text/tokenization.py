@@ -160,8 +160,8 @@ class PairTokenizer:
     def _again(self, example: Example, prompt: str, text: str, *, cut: bool) -> PairedTokens:
         if self._in_chat(example):
             said = example.messages, example.output
-            sides = [side.answered(*said, text, cut=cut) for side in (self._student, self._teacher)]
-            return PairedTokens(example.id, example.category, prompt, text, *sides, cut)
+            pupil, guide = (side.answered(*said, text, cut=cut) for side in (self._student, self._teacher))
+            return PairedTokens(example.id, example.category, prompt, text, pupil, guide, cut)
         student, teacher = self._student.encode([prompt + text])[0], self._teacher.encode([prompt + text])[0]
         return self._pair(example, prompt, text, student, teacher, cut=cut)
 
