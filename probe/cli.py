@@ -62,6 +62,14 @@ def add_common(parser: argparse.ArgumentParser, *, json_report: bool = False) ->
         group.add_argument("--json", action="store_true", help="report as one JSON object on standard output")
 
 
+def add_chat_template(parser: argparse.ArgumentParser) -> None:
+    """``--chat-template``: who writes the turns of a conversation; None where it was not given, which means own."""
+    parser.add_argument(
+        "--chat-template", choices=("own", "none"),
+        help="of messages: each tokenizer's own template (the default), or the same plain text for both",
+    )  # fmt: skip
+
+
 def positive(text: str) -> int:
     """An argparse type: a whole number above zero."""
     if not text.isdecimal() or int(text) < 1:

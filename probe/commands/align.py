@@ -45,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help=f"tokens a side (default: {MAX_LENGTH})",
     )
+    cli.add_chat_template(parser)
     cli.add_common(parser, json_report=True)
 
 
@@ -110,7 +111,8 @@ def _texts_of_tokenizers(args: argparse.Namespace) -> tuple[list[CutText], tuple
     from probe.text.tokenization import PairTokenizer
 
     examples = read_examples(args.data, limit=args.limit)
-    pair = PairTokenizer(*map(load_any_tokenizer, (args.student, args.teacher)), max_length=args.max_length)
+    pair = PairTokenizer(*map(load_any_tokenizer, (args.student, args.teacher)), max_length=args.max_length,
+                         chat_template=args.chat_template or "own")  # fmt: skip
     return list(cut_texts(pair, examples)), (pair.student_fingerprint, pair.teacher_fingerprint)
 
 

@@ -20,7 +20,7 @@ EXAMPLES = """
   python -m probe extract --checkpoint my/run --teacher my/teacher --data mine.jsonl --direction t2s --out out/mine"""
 # what the store's provenance repeats: all that changes a map
 RECORDED = ("checkpoint", "data", "out", "direction", "normalisation", "batch_size", "padded_length", "teacher",
-            "dtype", "max_length", "limit", "untrained_baseline")  # fmt: skip
+            "dtype", "max_length", "chat_template", "limit", "untrained_baseline")  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-length", type=cli.positive, default=MAX_LENGTH, metavar="N",
         help=f"tokens a side; a longer text is cut at one byte for both and flagged (default: {MAX_LENGTH})",
     )  # fmt: skip
+    cli.add_chat_template(parser)
     parser.add_argument("--limit", type=cli.positive, metavar="N", help="only the first N examples")
     cli.add_common(parser, json_report=True)
 
@@ -69,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         teacher=args.teacher,
         untrained_baseline=args.untrained_baseline,
         max_length=args.max_length,
+        chat_template=args.chat_template or "own",
     )
     started = time.perf_counter()
     count = write_maps(

@@ -9,6 +9,7 @@ from typing import get_args
 
 from probe import cli
 from probe.errors import UsageError
+from probe.gold.formats import Nulls
 from probe.gold.reading import read_gold
 from probe.maps.store import MapStore
 from probe.scoring import statistics
@@ -30,6 +31,11 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--links", default="argmax", choices=get_args(LinkMethod), help="how links are taken from a map"
     )
+    parser.add_argument(
+        "--nulls", default="refused", choices=get_args(Nulls),
+        help="links to NULL of NAACL gold: refused; dropped; counted, with NULL for every token without a link (WPT's "
+        "NULL-align). The signature says it",
+    )  # fmt: skip
     parser.add_argument("--threshold", default=0.1, type=float, help="for threshold and both-directions (default 0.1)")
     parser.add_argument("--resamples", default=statistics.RESAMPLES, type=cli.positive, help="bootstrap resamples")
     parser.add_argument("--seed", default=0, type=int, help="of the resampling (default 0)")
@@ -57,9 +63,9 @@ def report_on(
         raise UsageError(f"--threshold must be in [0, 1), got {args.threshold}.")
     if args.seed < 0:
         raise UsageError(f"--seed must not be negative, got {args.seed}.")
-    golds = read_gold(args.gold)
+    golds = read_gold(args.gold, nulls=args.nulls)
     stores = [MapStore.open(path) for path in paths]
-    metric = MapMetric(links=args.links, threshold=args.threshold)
+    metric = MapMetric(links=args.links, threshold=args.threshold, nulls=args.nulls)
     report = build_report(
         stores, golds, metric, resamples=args.resamples, seed=args.seed, watched=_counted
     )

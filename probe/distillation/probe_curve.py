@@ -53,13 +53,33 @@ class ProbeSet:
         config = setup.config
         prints = setup.checkpoint.student_tokenizer, setup.checkpoint.teacher_tokenizer
         pairs = read_pairs(setup, config.probe_data) if config.probe_data else list(setup.held_out)
-        if config.probe_gold:
-            golds = read_gold(config.probe_gold)
-            check_covered(golds, pairs)
+        golds = read_gold(config.probe_gold) if config.probe_gold else None
+        return cls.on(pairs, prints, golds, method=config.method, seed=config.seed)
+
+    @classmethod
+    def on(
+        cls,
+        pairs: Sequence[PairedTokens],
+        tokenizers: tuple[str, str],
+        golds: Mapping[str, Gold] | None = None,
+        *,
+        method: str,
+        seed: int | None = None,
+    ) -> ProbeSet:
+        """Of texts in the tokens of both sides, whose fingerprints are ``tokenizers``; gold by the span rule if none.
+
+        ``method`` and ``seed`` are those of the run, for the signature.
+
+        Raises:
+            DataError: gold that lacks an example or is of other tokens.
+        """
+        if golds is None:
+            golds = {pair.example_id: _by_spans(pair, tokenizers) for pair in pairs}
         else:
-            golds = {pair.example_id: _by_spans(pair, prints) for pair in pairs}
+            check_covered(golds, pairs)
         used = gold_hash(golds[pair.example_id] for pair in pairs)
-        return cls(pairs, golds, prints, f"method:{config.method}|gold:{used}|seed:{config.seed}|version:{__version__}")
+        seeded = "" if seed is None else f"seed:{seed}|"
+        return cls(pairs, golds, tokenizers, f"method:{method}|gold:{used}|{seeded}version:{__version__}")
 
 
 def _by_spans(pair: PairedTokens, prints: tuple[str, str]) -> Gold:
@@ -93,15 +113,20 @@ def probe_maps(setup: Setup, probes: ProbeSet, step: int) -> list[AttentionMap]:
     return list(maps_of_pairs(source, probes.pairs, direction="t2s"))
 
 
-def probe_row(setup: Setup, probes: ProbeSet, maps: Sequence[AttentionMap], step: int) -> dict[str, Any]:
-    """One row of ``probe_curve.csv``: means over all positions that have gold (collapse: over maps), and the gap.
-
-    It depends on the run's weights and seed alone, and leaves the random state as it was.
-    """
+def map_row(probes: ProbeSet, maps: Sequence[AttentionMap], step: int) -> dict[str, Any]:
+    """What maps and gold say of a step: means over all positions that have gold (collapse: over maps)."""
     scores = [MapMetric().score(amap, probes.golds[amap.example_id]) for amap in maps]
     row = {"schema_version": SCHEMA_VERSION, "signature": probes.signature, "step": step, "n_examples": len(maps)}
     row |= {name: _mean_over_positions(scores, name) for name in CURVE_SCORES}
-    row["collapse"] = float(np.mean([score.collapse for score in scores]))
+    return row | {"collapse": float(np.mean([score.collapse for score in scores]))}
+
+
+def probe_row(setup: Setup, probes: ProbeSet, maps: Sequence[AttentionMap], step: int) -> dict[str, Any]:
+    """One row of ``probe_curve.csv``: what :func:`map_row` says, and the gap of queries and keys.
+
+    It depends on the run's weights and seed alone, and leaves the random state as it was.
+    """
+    row = map_row(probes, maps, step)
     assert setup.attention is not None and setup.normalisation is not None
     sigma, seed = setup.normalisation.sigma_k, setup.config.seed
     gap = key_query_gap(probes.pairs, setup.tables, setup.attention, sigma, seed=seed, **CLASSIFIER)

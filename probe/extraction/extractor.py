@@ -17,7 +17,7 @@ from probe.maps.attention_map import AttentionMap
 from probe.models.checkpoint import Checkpoint, embeddings_fingerprint, load_checkpoint
 from probe.models.loading import input_embeddings, load_tokenizer, resolve_model
 from probe.text.examples import Example
-from probe.text.tokenization import PairTokenizer
+from probe.text.tokenization import ChatTemplate, PairTokenizer
 
 CHUNK = 256  # examples whose distinct tokens are projected together
 
@@ -42,6 +42,7 @@ class Extractor:
         teacher: str | None = None,
         untrained_baseline: bool = False,
         max_length: int | None = None,
+        chat_template: ChatTemplate = "own",
     ) -> Extractor:
         """Load ``checkpoints`` (directories or loaded ones) and their teacher's embeddings and tokenizer.
 
@@ -59,8 +60,9 @@ class Extractor:
         directories = {name: resolve_model(name) for name in dict.fromkeys(names)}
         tables = {name: input_embeddings(directory) for name, directory in directories.items()}
         pair = PairTokenizer(
-            load_tokenizer(loaded[0].student_directory), load_tokenizer(directories[names[0]]), max_length=max_length
-        )
+            load_tokenizer(loaded[0].student_directory), load_tokenizer(directories[names[0]]), max_length=max_length,
+            chat_template=chat_template,
+        )  # fmt: skip
         _check_tokenizers(loaded[0], pair, names[0])
         sources = [_source(checkpoint, name, tables[name]) for checkpoint, name in zip(loaded, names, strict=True)]
         if untrained_baseline:

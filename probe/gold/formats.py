@@ -1,8 +1,9 @@
-"""Formats of gold that hold links alone, one or several a line: Pharaoh/Talp, SimAlign, NAACL/WPT.
+"""Formats of gold that hold links, one or several a line: Pharaoh/Talp, SimAlign, NAACL/WPT, and those of corpora.
 
 - ``pharaoh``: ``id<TAB>0-0 1p2``, 0-based, ``-`` sure, ``p`` possible (Talp); the id and its tab may be left out.
 - ``simalign``: ``0-0 1-2``, one sentence a line, neither ids nor levels; an empty line is a sentence without links.
-- ``naacl``: ``id 1 1 [S|P] [confidence]``, one link a line, 1-based, sure where no letter stands (WPT 2003).
+- ``naacl``: ``id 1 1 [S|P] [confidence]``, one link a line, 1-based, sure where no letter stands, 0 is NULL (WPT 2003).
+- ``xlwa``, ``clear``, ``pud``, ``wa``: see :mod:`probe.gold.corpora`; they are read, not written.
 
 Lines without ids belong to the texts in their order; indices are counted over target tokens, EOS included.
 """
@@ -11,44 +12,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from probe.errors import DataError
-from probe.gold.record import Gold, Link
+from probe.gold.corpora import READERS, read_corpus
+from probe.gold.lines import LinkLine, is_index, lines_of, pharaoh_links
+from probe.gold.record import Gold
 
 SUFFIXES = {
     ".jsonl": "jsonl", ".pharaoh": "pharaoh", ".talp": "pharaoh",
-    ".naacl": "naacl", ".wpt": "naacl", ".simalign": "simalign",
+    ".naacl": "naacl", ".wpt": "naacl", ".simalign": "simalign", ".wa": "wa",
 }  # fmt: skip
-FORMATS = tuple(dict.fromkeys(SUFFIXES.values()))
-
-
-@dataclass(frozen=True)
-class LinkLine:
-    """What one line says. ``id`` is None where the line has none; ``sure`` tells the level of each of ``links``."""
-
-    place: str  # file:line
-    id: str | None
-    links: tuple[Link, ...]
-    sure: tuple[bool, ...]
-    confidence: bool = False  # the line had one, which nothing here keeps
-
-
-def lines_of(path: Path) -> Iterator[tuple[str, str]]:
-    """("file:line", line) of every line, blank ones too. Raises DataError: not to be read, or not UTF-8."""
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{path}: gold cannot be read ({error.strerror}). Check the path.") from error
-    rows = raw.split(b"\n")
-    for number, line in enumerate(rows[:-1] if not rows[-1].strip() else rows, 1):
-        place = f"{path}:{number}"
-        try:
-            yield place, line.decode("utf-8").removeprefix("\ufeff").rstrip("\r")
-        except UnicodeDecodeError as error:
-            raise DataError(f"{place}: not UTF-8 ({error.reason}, byte {error.start}). Save it as UTF-8.") from error
+FORMATS = (*dict.fromkeys(name for name in SUFFIXES.values() if name not in READERS), *READERS)
+# What is done with links to NULL, position 0 of NAACL: an error; left out; kept, so that a metric can count them.
+Nulls = Literal["refused", "dropped", "counted"]
 
 
 def records_of(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -65,59 +44,54 @@ def records_of(path: Path, what: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield place, record
 
 
-def read_links(path: Path, form: str) -> list[LinkLine]:
-    """The lines of a file in ``pharaoh``, ``simalign`` or ``naacl``.
+def read_links(path: Path, form: str, *, base: int | None = None, nulls: Nulls = "refused") -> list[LinkLine]:
+    """The lines of a file in any format but JSONL.
+
+    Args:
+        base: what positions are counted from, where the file does not keep to its format: 0 or 1.
+        nulls: what is done with links to NULL, where the format has them.
 
     Raises:
         DataError: with file and line: no link of this format, or lines with and without an id in one file.
     """
-    rows = list(lines_of(path))
+    if form in READERS:
+        return list(read_corpus(path, form, base))
+    rows, first = list(lines_of(path)), base or 0
     if form == "naacl":
-        return [_naacl_line(place, line) for place, line in rows if line.strip()]
+        return [_naacl_line(place, line, 1 if base is None else base, nulls) for place, line in rows if line.strip()]
     if form == "pharaoh" and any("\t" in line for _, line in rows):
-        return [_pharaoh_line(place, line) for place, line in rows if line.strip()]
-    return [LinkLine(place, None, *_pharaoh_links(place, line, levels=form == "pharaoh")) for place, line in rows]
+        return [_pharaoh_line(place, line, first) for place, line in rows if line.strip()]
+    levels = form == "pharaoh"
+    return [LinkLine(place, None, *pharaoh_links(place, line, levels=levels, base=first)) for place, line in rows]
 
 
-def _pharaoh_line(place: str, line: str) -> LinkLine:
+def _pharaoh_line(place: str, line: str, base: int) -> LinkLine:
     example_id, tab, links = line.partition("\t")
     if not tab:
         raise DataError(f"{place}: wanted 'id<TAB>0-0 1p2 …' as on the other lines, found no tab.")
     if not example_id:
         raise DataError(f"{place}: wanted an id before the tab, found none.")
-    return LinkLine(place, example_id, *_pharaoh_links(place, links, levels=True))
+    return LinkLine(place, example_id, *pharaoh_links(place, links, levels=True, base=base))
 
 
-def _pharaoh_links(place: str, text: str, *, levels: bool) -> tuple[tuple[Link, ...], tuple[bool, ...]]:
-    found: list[Link] = []
-    sure: list[bool] = []
-    for item in text.split():
-        mark = "p" if levels and "p" in item else "-"
-        left, _, right = item.partition(mark)
-        if not (_is_index(left) and _is_index(right)):
-            wanted = "'id<TAB>0-0 1p2 …' (i-j sure, ipj possible) or the links alone" if levels else "'0-0 1-2 …'"
-            raise DataError(f"{place}: wanted {wanted}, counted from 0; {item[:40]!r} is no link.")
-        found.append((int(left), int(right)))
-        sure.append(mark == "-")
-    return tuple(found), tuple(sure)
-
-
-def _is_index(text: str) -> bool:
-    return text.isascii() and text.isdecimal() and len(text) < 10
-
-
-def _naacl_line(place: str, line: str) -> LinkLine:
+def _naacl_line(place: str, line: str, base: int, nulls: Nulls) -> LinkLine:
     fields = line.split()
     numbers = fields[1:3]
     mark, confidence = _mark_and_confidence(fields[3:])
-    if not 3 <= len(fields) <= 5 or mark is None or not all(_is_index(number) for number in numbers):
+    if not 3 <= len(fields) <= 5 or mark is None or not all(is_index(number) for number in numbers):
         raise DataError(
-            f"{place}: wanted 'id student teacher [S|P] [confidence]', counted from 1; found {line[:60]!r}."
+            f"{place}: wanted 'id student teacher [S|P] [confidence]', counted from {base}; found {line[:60]!r}."
         )
-    i, j = (int(number) - 1 for number in numbers)
-    if min(i, j) < 0:
-        raise DataError(f"{place}: position 0 (NULL) is no token, these are counted from 1; remove {line[:60]!r}.")
-    return LinkLine(place, fields[0], ((i, j),), (mark == "S",), confidence)
+    i, j = (int(number) - base for number in numbers)
+    if min(i, j) >= 0:
+        return LinkLine(place, fields[0], ((i, j),), (mark == "S",), confidence)
+    if nulls == "refused" or i == j:
+        raise DataError(
+            f"{place}: position 0 (NULL) is no token, these are counted from 1; remove {line[:60]!r}, or say what is "
+            "done with links to NULL: --nulls dropped, or counted."
+        )
+    kept = (((i, j), mark == "S"),) if nulls == "counted" else ()
+    return LinkLine(place, fields[0], (), (), confidence, left_out=nulls == "dropped", nulls=kept)
 
 
 def _mark_and_confidence(rest: Sequence[str]) -> tuple[str | None, bool]:
@@ -145,7 +119,7 @@ def by_number(lines: Sequence[LinkLine], ids: Sequence[str]) -> list[LinkLine]:
     """Lines whose ids are numbers that count the texts from 1. Raises DataError, with file and line, for any other."""
     named = []
     for line in lines:
-        if not (line.id and _is_index(line.id) and 1 <= int(line.id) <= len(ids)):
+        if not (line.id and is_index(line.id) and 1 <= int(line.id) <= len(ids)):
             raise DataError(f"{line.place}: wanted a sentence number from 1 to {len(ids)}, found {line.id!r}.")
         named.append(replace(line, id=ids[int(line.id) - 1]))
     return named
@@ -170,25 +144,35 @@ def gather(lines: Sequence[LinkLine], form: str, texts: Mapping[str, Gold] | Non
             golds[name], places[name] = _without_links(line, texts), line.place
         _check_bounds(line, golds[name], texts is not None)
         sure = golds[name].sure.union(link for link, level in zip(line.links, line.sure, strict=True) if level)
-        golds[name] = replace(golds[name], sure=sure, possible=golds[name].possible.union(line.links))
+        golds[name] = replace(
+            golds[name],
+            sure=sure,
+            possible=golds[name].possible.union(line.links),
+            sure_nulls=golds[name].sure_nulls.union(link for link, level in line.nulls if level),
+            nulls=golds[name].nulls.union(link for link, _ in line.nulls),
+        )
     return golds
 
 
 def _without_links(line: LinkLine, texts: Mapping[str, Gold] | None) -> Gold:
     name = line.id or ""
+    words = line.words or ((), ())
     if texts is None:
-        return Gold(name, "", (), (), "", "", frozenset(), frozenset())
+        return Gold(name, "", *words, "", "", frozenset(), frozenset())
     if name not in texts:
         known = next(iter(texts), "none at all")
         raise DataError(
             f"{line.place}: the id {name!r} is none of the {len(texts)} texts, which have ids like {known!r}."
         )
+    if line.words and line.words != (texts[name].student_tokens, texts[name].teacher_tokens):
+        raise DataError(f"{line.place}: its words are not the tokens of {name!r}. Leave the texts out: it holds words.")
     return replace(texts[name], sure=frozenset(), possible=frozenset(), annotator="", note="")
 
 
 def _check_bounds(line: LinkLine, gold: Gold, bounded: bool) -> None:
     n, m = len(gold.student_tokens), len(gold.teacher_tokens)
-    for i, j in line.links if bounded else ():
+    links = (*line.links, *(link for link, _ in line.nulls))
+    for i, j in links if bounded or line.words else ():
         if i >= n or j >= m:
             raise DataError(
                 f"{line.place}: student {i}, teacher {j} (counted from 0) lies outside the {n} student and {m} teacher "

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from probe.errors import DataError
 from probe.files import atomic_file
-from probe.gold.formats import SUFFIXES, WRITERS, by_number, gather, in_order, read_links, records_of
+from probe.gold.formats import SUFFIXES, WRITERS, Nulls, by_number, gather, in_order, read_links, records_of
 from probe.gold.record import Gold, Link, gold_from_record, gold_record
 from probe.maps.attention_map import AttentionMap
 from probe.text.axis import TokenAxis
@@ -29,25 +29,32 @@ def gold_format(path: Path | str) -> str:
     return SUFFIXES[suffix]
 
 
-def read_gold(path: Path | str) -> dict[str, Gold]:
+def read_gold(path: Path | str, *, nulls: Nulls = "refused") -> dict[str, Gold]:
     """Read gold by example id; the suffix names the format.
 
     ``.jsonl`` is the project's own; ``.pharaoh``, ``.talp``: ``id<TAB>0-0 1p2``; ``.naacl``, ``.wpt``: ``id 1 1 S``.
+    ``nulls``: what is done with NAACL's links to NULL (:data:`probe.gold.formats.Nulls`).
 
     Raises:
         DataError: with file and line: missing or empty file, broken JSON, wrong keys or types, links out of range,
             a sure link that is not possible, an id that comes twice, lines without ids.
     """
-    return read_on_texts(Path(path), gold_format(path), None)
+    return read_on_texts(Path(path), gold_format(path), None, nulls=nulls)
 
 
 def read_on_texts(
-    path: Path, form: str, texts: Mapping[str, Gold] | None, *, numbered: bool = False
+    path: Path,
+    form: str,
+    texts: Mapping[str, Gold] | None,
+    *,
+    numbered: bool = False,
+    base: int | None = None,
+    nulls: Nulls = "refused",
 ) -> dict[str, Gold]:
     """Read gold of format ``form`` by example id, on the tokens of ``texts`` where the format has none itself.
 
-    ``numbered``: ids are sentence numbers that count the texts from 1. Gold in JSONL keeps its own tokens, which are
-    held against those of ``texts``.
+    ``numbered``: ids are sentence numbers that count the texts from 1. ``base``, ``nulls``: see
+    :func:`probe.gold.formats.read_links`. Gold in JSONL keeps its own tokens, held against those of ``texts``.
 
     Raises:
         DataError: as :func:`read_gold`; an id that no text has, gold on other tokens than its text.
@@ -57,7 +64,7 @@ def read_on_texts(
         for gold in golds.values() if texts is not None else ():
             check_on_texts(gold, texts or {}, path)
     else:
-        lines = read_links(path, form)
+        lines = read_links(path, form, base=base, nulls=nulls)
         if lines and lines[0].id is None:
             if texts is None:
                 raise DataError(
@@ -206,7 +213,11 @@ def _jsonl_line(gold: Gold) -> str:
 
 def gold_hash(golds: Iterable[Gold]) -> str:
     """Eight hexadecimal digits that change when a link, an id or a tokenizer of the gold changes; order does not."""
-    lines = sorted(
-        repr((g.id, g.student_tokenizer, g.teacher_tokenizer, sorted(g.sure), sorted(g.possible))) for g in golds
-    )
+    lines = sorted(map(_digested, golds))
     return hashlib.sha256("\n".join(lines).encode("utf-8", "backslashreplace")).hexdigest()[:8]
+
+
+def _digested(gold: Gold) -> str:
+    nulls = (sorted(gold.sure_nulls), sorted(gold.nulls)) if gold.nulls else ()
+    links = sorted(gold.sure), sorted(gold.possible)
+    return repr((gold.id, gold.student_tokenizer, gold.teacher_tokenizer, *links, *nulls))

@@ -15,6 +15,9 @@ class Gold:
     """Manual links of one example: ``sure`` is a subset of ``possible``.
 
     Gold read from Pharaoh or NAACL files has no text, tokens or fingerprints (empty): only its bounds can be checked.
+
+    ``nulls`` are the tokens that the annotator linked to NULL, ``sure_nulls`` those that she was sure of: (i, -1) and
+    (-1, j). Only NAACL files hold them, and only a metric that counts them looks at them.
     """
 
     id: str
@@ -27,6 +30,8 @@ class Gold:
     possible: frozenset[Link]
     annotator: str = ""
     note: str = ""
+    sure_nulls: frozenset[Link] = frozenset()
+    nulls: frozenset[Link] = frozenset()
 
 
 def gold_from_record(record: dict[str, Any], place: str) -> Gold:

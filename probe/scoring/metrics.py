@@ -6,11 +6,13 @@ positions of an s2t map), *columns* the positions it chooses from. Sums are kept
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from probe.errors import DataError
+from probe.gold.formats import Nulls
 from probe.gold.reading import Gold, Link, check_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
 from probe.scoring.alignment import LinkMethod, cells_of, chunks, links_from_map
@@ -132,11 +134,16 @@ class MapScore:
 
 @dataclass(frozen=True)
 class MapMetric:
-    """The parameters of a score: how links are taken from a map, and which weights count as tied."""
+    """The parameters of a score: how links are taken from a map, which weights count as tied, what NULL is.
+
+    ``nulls``: ``counted`` adds NULL to both sides of P, R, F1 and AER, as WPT 2003's NULL-align; ``dropped`` says in
+    the signature that the gold lost its links to NULL; ``refused`` is gold that has none.
+    """
 
     links: LinkMethod = "argmax"
     threshold: float = 0.1
     tie: float = TIE
+    nulls: Nulls = "refused"
 
     def score(self, amap: AttentionMap, gold: Gold | None, *, other: AttentionMap | None = None) -> MapScore:
         """Score one map; without gold the scores that need it are NaN.
@@ -180,15 +187,18 @@ class MapMetric:
             other=None if other is None else other.weights,
             threshold=self.threshold,
         )
+        if self.nulls == "counted":
+            return with_nulls(found, gold, amap.weights.shape)
         return link_counts(found, gold.sure, gold.possible)
 
     def signature(self, *, method: str, direction: str, normalisation: str, gold: str, maps: str = "") -> str:
         """One line that says how a number was made; ``gold`` and ``maps`` are hashes of what was scored."""
         over = self.links in ("threshold", "both-directions")
         links = f"{self.links}>{self.threshold:g}" if over else self.links
+        nulls = "" if self.nulls == "refused" else self.nulls
         return sign(
-            method=method, direction=direction, norm=normalisation, links=links, ties=f"share@{self.tie:g}", gold=gold,
-            maps=maps, version=__version__,
+            method=method, direction=direction, norm=normalisation, links=links, ties=f"share@{self.tie:g}",
+            nulls=nulls, gold=gold, maps=maps, version=__version__,
         )  # fmt: skip
 
     def signature_of(self, amap: AttentionMap, *, gold: str, maps: str = "") -> str:
@@ -249,6 +259,21 @@ def position_scores(amap: AttentionMap, sure: np.ndarray, possible: np.ndarray, 
 def link_counts(found: set[Link], sure: frozenset[Link], possible: frozenset[Link]) -> LinkCounts:
     """Count predicted links against gold links."""
     return LinkCounts(len(found), len(sure), len(possible), len(found & sure), len(found & possible))
+
+
+def with_nulls(found: set[Link], gold: Gold, shape: tuple[int, ...]) -> LinkCounts:
+    """Count links with NULL among them, -1 on its side: a token without a link is linked to NULL.
+
+    In gold this link is possible, unless the annotator was sure of it (WPT 2003: a word in no link gets a P link).
+    """
+    nulls = gold.nulls | _unlinked(gold.possible, shape)
+    return link_counts(found | _unlinked(found, shape), gold.sure | gold.sure_nulls, gold.possible | nulls)
+
+
+def _unlinked(links: Collection[Link], shape: tuple[int, ...]) -> frozenset[Link]:
+    rows, columns = {i for i, _ in links}, {j for _, j in links}
+    alone = [(i, -1) for i in range(shape[0]) if i not in rows] + [(-1, j) for j in range(shape[1]) if j not in columns]
+    return frozenset(alone)
 
 
 def _where_any(gold: np.ndarray, values: np.ndarray) -> np.ndarray:

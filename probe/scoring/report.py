@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from probe.errors import DataError, UsageError
+from probe.gold.datasets import name_of
 from probe.gold.reading import Gold, GoldSet, gold_hash
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
@@ -176,7 +177,8 @@ def _notes(stores: Sequence[MapStore], golds: Mapping[str, Gold], maps: Sequence
         "examples have gold but no map; they are left out.": unused,
         "maps lack that of the other direction; links of both directions leave them out.": single,
     }
-    return tuple(f"{count} {words}" for words, count in said.items() if count)
+    named = [f"the gold is {name}, digest {gold_hash(golds.values())}."] if (name := name_of(golds.values())) else []
+    return (*named, *(f"{count} {words}" for words, count in said.items() if count))
 
 
 def key_query_frame(stores: Sequence[MapStore]) -> pd.DataFrame:

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from probe.errors import DataError, UsageError
+from probe.text.chat import ANSWERS, Message, messages_of, plain_prompt
 
-LAYOUTS = '{"prompt": str, "output": str or [str, …]} or {"instruction": str, "input": str, "output": …}'
+LAYOUTS = (
+    '{"prompt": str, "output": str or [str, …]} or {"instruction": str, "input": str, "output": …} or '
+    '{"messages": [{"role": str, "content": str}, …]}'
+)
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
     "Write a response that appropriately completes the request.\n\n"
@@ -26,13 +30,18 @@ OFTEN_MEANT = ("response", "completion", "answer", "target", "outputs")
 
 @dataclass(frozen=True)
 class Example:
-    """One prompt with its accepted responses; ``metadata`` keeps the keys besides id, category, prompt and output."""
+    """One prompt with its accepted responses; ``metadata`` keeps the keys besides id, category, prompt and output.
+
+    Of a conversation ``messages`` are the turns before the response, which each tokenizer's chat template writes in its
+    own way; ``prompt`` then holds them without any template.
+    """
 
     id: str
     prompt: str
     outputs: tuple[str, ...]
     category: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    messages: tuple[Message, ...] = ()
 
     @property
     def output(self) -> str:
@@ -44,8 +53,10 @@ def read_examples(path: Path | str, *, limit: int | None = None) -> list[Example
     """Read the examples of a ``*.jsonl`` file (UTF-8, one object a line; blank lines are passed over).
 
     Layouts: ``prompt`` and ``output``, or ``instruction``, ``input``, ``output``, which are put into the Alpaca
-    template (``prompt`` wins where both are there). ``output`` is a string or a list of accepted strings. A missing
-    ``id`` becomes ``<file stem>-<line number>``. With ``limit`` only the first so many examples are read and checked.
+    template (``prompt`` wins where both are there). ``output`` is a string or a list of accepted strings. Or
+    ``messages``, where there is neither prompt nor instruction: each turn of the assistant is an example, whose prompt
+    are the turns before it; of several, the id is followed by their number, ``.1``, ``.2``, …. A missing ``id`` becomes
+    ``<file stem>-<line number>``. With ``limit`` only the first so many examples are read and checked.
 
     Raises:
         DataError: no such file, no example in it, or a line that is not such an object; names file and line.
@@ -57,19 +68,19 @@ def read_examples(path: Path | str, *, limit: int | None = None) -> list[Example
     examples: list[Example] = []
     lines: dict[str, int] = {}
     for number, record in _records(path):
-        example = _example(record, f"{path}:{number}", f"{path.stem}-{number}")
-        if example.id in lines:
-            raise DataError(
-                f"{path}:{number}: the id {example.id!r} is already that of line {lines[example.id]}. "
-                "Give every example an id of its own, or leave the ids out."
-            )
-        lines[example.id] = number
-        examples.append(example)
-        if len(examples) == limit:
+        for example in _examples(record, f"{path}:{number}", f"{path.stem}-{number}"):
+            if example.id in lines:
+                raise DataError(
+                    f"{path}:{number}: the id {example.id!r} is already that of line {lines[example.id]}. "
+                    "Give every example an id of its own, or leave the ids out."
+                )
+            lines[example.id] = number
+            examples.append(example)
+        if limit is not None and len(examples) >= limit:
             break
     if not examples:
         raise DataError(f"{path}:1: the file holds no example. Write one JSON object a line: {LAYOUTS}.")
-    return examples
+    return examples[:limit]
 
 
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -129,9 +140,24 @@ def _refuse_surrogates(record: dict[str, Any], place: str) -> None:
             ) from error
 
 
-def _example(record: dict[str, Any], place: str, default_id: str) -> Example:
-    outputs = _outputs(record, place)
-    prompt = _prompt(record, place)
+def _examples(record: dict[str, Any], place: str, default_id: str) -> list[Example]:
+    """The example of a line; of a conversation one for each answer."""
+    if "messages" not in record or any(record.get(key) is not None for key in ("prompt", "instruction")):
+        outputs = _outputs(record, place)
+        return [_example(record, _prompt(record, place), outputs, place, default_id)]
+    messages = messages_of(record.pop("messages"), place)
+    answers = [number for number, message in enumerate(messages) if message.role == ANSWERS]
+    found = []
+    for turn, number in enumerate(answers, 1):
+        before, text = messages[:number], messages[number].content
+        one = _example(record, plain_prompt(before), (text,), place, default_id)
+        found.append(replace(one, id=f"{one.id}.{turn}" if len(answers) > 1 else one.id, messages=before))
+    return found
+
+
+def _example(
+    record: dict[str, Any], prompt: str, outputs: tuple[str, ...], place: str, default_id: str
+) -> Example:
     name = record.get("id")
     if isinstance(name, int) and not isinstance(name, bool):
         name = str(name)

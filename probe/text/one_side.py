@@ -14,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 
 from probe.errors import DamagedError
 from probe.text.axis import TokenAxis
+from probe.text.chat import Message, frame
 from probe.text.display import vocabulary_displays
 from probe.text.spans import (
     Span,
@@ -65,6 +66,7 @@ class Side:
 
     def __init__(self, tokenizer: Any, role: str) -> None:
         self._backend, described = _private_copy(tokenizer, role)
+        self._tokenizer, self._role = tokenizer, role
         self._eos = _end_id(tokenizer, self._backend, role)
         self.fingerprint = _fingerprint(self._backend, self._eos)
         mask = self._backend.encode("a").special_tokens_mask
@@ -106,13 +108,41 @@ class Side:
         """The text of ``ids``."""
         return str(self._backend.decode(list(ids), skip_special_tokens=skip_special_tokens))
 
-    def tokenized(self, encoding: Encoding, prompt: str, text: str, *, cut: bool) -> TokenizedSide:
-        """The side of one encoded prompt + text; with ``cut`` the text goes on, and there is no EOS target."""
-        ids, last, at = encoding.ids, len(encoding.ids) - self._suffix, byte_offsets(text)
-        first, spans = self._byte_spans(ids, encoding.offsets[:last], prompt, text, at)
+    def answered(self, messages: Sequence[Message], answer: str, text: str, *, cut: bool) -> TokenizedSide:
+        """The side of ``text``, an answer in a conversation or its beginning, as the chat template writes it.
+
+        The template writes all special tokens itself. What ends the turn takes the place of the EOS: the first special
+        token that the template puts behind an answer.
+        """
+        around = frame(self._tokenizer, messages, answer, self._role)
+        encoding = self._backend.encode(around.before + text, add_special_tokens=False)
+        return self.tokenized(encoding, around.before, text, cut=cut, end=self._end_of_turn(around.after), added=(0, 0))
+
+    def _end_of_turn(self, after: str) -> int:
+        special = {number for number, token in self._backend.get_added_tokens_decoder().items() if token.special}
+        ids = self._backend.encode(after, add_special_tokens=False).ids
+        return next((number for number in ids if number in special), self._eos)
+
+    def tokenized(
+        self,
+        encoding: Encoding,
+        prompt: str,
+        text: str,
+        *,
+        cut: bool,
+        end: int | None = None,
+        added: tuple[int, int] | None = None,
+    ) -> TokenizedSide:
+        """The side of one encoded prompt + text; with ``cut`` the text goes on, and there is no EOS target.
+
+        ``end``: what stands for the EOS; ``added``: how many special tokens encoding put in front and behind.
+        """
+        prefix, suffix = (self._prefix, self._suffix) if added is None else added
+        ids, last, at = encoding.ids, len(encoding.ids) - suffix, byte_offsets(text)
+        first, spans = self._byte_spans(ids, encoding.offsets[:last], prompt, text, at, prefix)
         kept = ids[:last]
         if not cut:
-            kept.append(self._eos)
+            kept.append(self._eos if end is None else end)
             spans.append((at[-1], at[-1]))
         targets = kept[first:]
         if first == 0:  # nothing stands before the first target: it gets the token that begins a text as its input
@@ -127,7 +157,7 @@ class Side:
         return TokenizedSide(tuple(kept), first - 1, axis)
 
     def _byte_spans(
-        self, ids: Sequence[int], offsets: Sequence[Span], prompt: str, text: str, at: Sequence[int]
+        self, ids: Sequence[int], offsets: Sequence[Span], prompt: str, text: str, at: Sequence[int], prefix: int
     ) -> tuple[int, list[Span]]:
         """The index of the first response token, and the spans [start, end) of all, in bytes of the response.
 
@@ -139,7 +169,7 @@ class Side:
             offsets = spread_bytes(offsets, [self._byte_ids.get(i) for i in ids], joint, self._normal)
         if not text.isascii() and self._backend.normalizer is not None:
             changed = changed_groups(joint, border, self._normal)
-        first = self._first_of_response(offsets, border, min([border, *(low for low, _ in changed[:1])]))
+        first = self._first_of_response(offsets, border, min([border, *(low for low, _ in changed[:1])]), prefix)
         offsets = snap(offsets[first:], changed) if changed else offsets[first:]
         if not is_plain(offsets):
             marked = [i in self._marker_ids for i in ids[first:]]
@@ -150,10 +180,10 @@ class Side:
             offsets = [(max(start, border), max(end, border)) for start, end in offsets]
         return first, [(at[start - border], at[end - border]) for start, end in offsets]
 
-    def _first_of_response(self, offsets: Sequence[Span], border: int, reach: int) -> int:
+    def _first_of_response(self, offsets: Sequence[Span], border: int, reach: int, prefix: int) -> int:
         """Index of the first token that covers a response character; ``reach``: a letter begun in the prompt counts."""
         first = len(offsets)
-        while first > self._prefix and (offsets[first - 1][1] > reach or offsets[first - 1][0] >= border):
+        while first > prefix and (offsets[first - 1][1] > reach or offsets[first - 1][0] >= border):
             first -= 1
         return first
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from tokenizers import Encoding
 
@@ -19,6 +19,7 @@ from probe.text.spans import Span, byte_offsets
 __all__ = ["PairTokenizer", "PairedTokens", "TokenizedSide", "tokenizer_fingerprint"]
 
 TEXTS_A_TASK = 16  # a few milliseconds of a thread's work
+ChatTemplate = Literal["own", "none"]
 MAX_LENGTH = 512  # tokens a side where a command is not told otherwise, as in the published training
 SHORTEST = 8  # smallest max_length: a begin token, some prompt, and one character of four byte tokens
 
@@ -47,17 +48,28 @@ class PairTokenizer:
             copied; the caller's padding, truncation and offset trimming have no influence, and are not changed.
         max_length: most ids a side may have. A longer example loses the end of its response, at the same byte on both
             sides (and then has no EOS target, for the text does not end there); where the prompt leaves no room for
-            the response, the prompt first loses its beginning. Either way it is marked as truncated.
+            the response, the prompt first loses its beginning. Either way it is marked as truncated. A conversation
+            never loses its beginning.
+        chat_template: of conversations, ``own``: each side writes the turns before the response by its own template;
+            ``none``: the same plain prompt for both. Other examples are not touched by it.
 
     Raises:
         DamagedError: a tokenizer without character offsets (a slow one) or without a token that ends a text.
         UsageError: a ``max_length`` below 8.
     """
 
-    def __init__(self, student_tokenizer: Any, teacher_tokenizer: Any, *, max_length: int | None = None) -> None:
+    def __init__(
+        self,
+        student_tokenizer: Any,
+        teacher_tokenizer: Any,
+        *,
+        max_length: int | None = None,
+        chat_template: ChatTemplate = "own",
+    ) -> None:
         if max_length is not None and max_length < SHORTEST:
             raise UsageError(f"wanted a max_length of at least {SHORTEST} tokens, got {max_length}. Raise it.")
         self.max_length = max_length
+        self._templates = chat_template == "own"
         self._student = Side(student_tokenizer, "student")
         self._teacher = Side(teacher_tokenizer, "teacher")
 
@@ -80,16 +92,37 @@ class PairTokenizer:
         """PairedTokens of every example, in order; the response is the example's first output.
 
         Raises:
-            DataError: a text that is not Unicode (half of a surrogate pair), or one of which nothing fits.
+            DataError: a text that is not Unicode (half of a surrogate pair), or one of which nothing fits; a chat
+                template that refuses the messages or changes the answer.
+            UsageError: a conversation, and a tokenizer without a chat template.
         """
-        texts = [example.prompt + example.output for example in examples]
-        for example, text in zip(examples, texts, strict=True):
-            _check_unicode(example, text)
+        for example in examples:
+            _check_unicode(example, example.prompt + example.output)
+        plain = [example for example in examples if not self._in_chat(example)]
+        texts = [example.prompt + example.output for example in plain]
         pairs = []
-        for example, (student, teacher) in zip(examples, self._encoded(texts), strict=True):
+        for example, (student, teacher) in zip(plain, self._encoded(texts), strict=True):
             pair = self._pair(example, example.prompt, example.output, student, teacher)
             pairs.append(pair if self._fits(pair) else self._shorten(pair, example))
-        return pairs
+        rest = iter(pairs)
+        return [self._answered(example) if self._in_chat(example) else next(rest) for example in examples]
+
+    def _in_chat(self, example: Example) -> bool:
+        return self._templates and bool(example.messages)
+
+    def _answered(self, example: Example) -> PairedTokens:
+        """Both sides of an answer, each by its own template; cut where it is too long."""
+        try:
+            pair = self._again(example, example.prompt, example.output, cut=False)
+        except DataError as error:
+            raise DataError(f"example {example.id!r}: {error}") from error
+        found = pair if self._fits(pair) else self._cut_response(pair, example)
+        if found is None:
+            raise DataError(
+                f"example {example.id!r}: the turns before the answer leave no room for it in max_length "
+                f"{self.max_length}, and a conversation is not cut at its beginning. Raise max_length, or drop turns."
+            )
+        return found
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[Encoding, Encoding]]:
         """Both sides' encodings of each text, made ahead by as many threads as there are cores for them.
@@ -125,6 +158,10 @@ class PairTokenizer:
         )
 
     def _again(self, example: Example, prompt: str, text: str, *, cut: bool) -> PairedTokens:
+        if self._in_chat(example):
+            said = example.messages, example.output
+            pupil, guide = (side.answered(*said, text, cut=cut) for side in (self._student, self._teacher))
+            return PairedTokens(example.id, example.category, prompt, text, pupil, guide, cut)
         student, teacher = self._student.encode([prompt + text])[0], self._teacher.encode([prompt + text])[0]
         return self._pair(example, prompt, text, student, teacher, cut=cut)
 

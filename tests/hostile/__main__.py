@@ -276,6 +276,7 @@ def bytes_of_pickle(name: str) -> Plant:
 
 
 CODE = {"AutoModelForCausalLM": "evil.Model", "AutoConfig": "evil.Config", "AutoTokenizer": ["evil.T", "evil.T"]}
+MESSAGES = [{"role": "user", "content": "Say hello."}, {"role": "assistant", "content": "Hello."}]
 BREAK_OUT = "{{ cycler.__init__.__globals__.os.system('x') }}"
 DEEP = "[" * 100_000 + "]" * 100_000
 EVIL = code_file("cma/student/evil.py")
@@ -310,6 +311,9 @@ CHECKPOINTS = [
         write("cma/student/model.safetensors", HUGE_HEADER))),
     Payload("student: a chat template that breaks out", EXTRACT, 0, "", resigned(both(
         EVIL, settings("cma/student/tokenizer_config.json", chat_template=BREAK_OUT)))),
+    Payload("student: a chat template that breaks out, over messages", EXTRACT, 3, "chat template", both(
+        resigned(both(EVIL, settings("cma/student/tokenizer_config.json", chat_template=BREAK_OUT))),
+        write("data.jsonl", json.dumps({"messages": MESSAGES})))),
     Payload("student: code that nothing names", EXTRACT, 0, "", resigned(both(
         EVIL, code_file("cma/student/modeling_gpt2.py"), code_file("cma/student/__init__.py")))),
     Payload("projectors: linked outside", EXTRACT, 7, "link", link("cma/projectors.safetensors")),
