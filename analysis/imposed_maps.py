@@ -40,6 +40,11 @@ EXAMPLES = """
       --gold analysis/gold/gold.jsonl --other checkpoints/dskd-cma-ga --out out/imposed
   python -m analysis.imposed_maps --checkpoint my/run --data held-out.jsonl --out out/imposed --json"""
 MEASURES = ("t2s_ce", "t2s_kl", "t2s_accuracy")
+UNITS = {  # of each measure, and which way is better
+    "t2s_ce": "nats a position, lower is better",
+    "t2s_kl": "nats a position, lower is closer",
+    "t2s_accuracy": "share of positions, higher is better",
+}
 OWN = "own"
 
 
@@ -76,7 +81,7 @@ def build_parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Measure every map under every checkpoint, write, print."""
     options = replace(cli.options_of(ImposedOptions, args), other=tuple(args.other))
-    frame = measure(args.checkpoint, options, say=lambda line: print(line, file=sys.stderr, flush=True))
+    frame = measure(args.checkpoint, options, say=cli.note)
     written = [str(path) for path in write_files(frame, args.out)]
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
     cli.report({"rows": rows, "written": written}, lines_of(frame, written), as_json=args.json)
@@ -241,6 +246,7 @@ def lines_of(frame: pd.DataFrame, written: Sequence[str]) -> Iterator[str]:
         first = rows.iloc[0]
         yield f"{name}: {first['n_examples']} examples, {first['n_positions']} positions; difference from its own map"
         yield f"  {'map':14}" + "".join(f"{measure:>44}" for measure in MEASURES)
+        yield f"  {'':14}" + "".join(f"{UNITS[measure]:>44}" for measure in MEASURES)
         for kind, part in rows.groupby("map", sort=False):
             cells = part.set_index("measure").loc[list(MEASURES)].itertuples()
             yield f"  {kind:14}" + "".join(f"{_cell(cell):>44}" for cell in cells)

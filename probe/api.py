@@ -20,7 +20,7 @@ Examples:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +30,13 @@ import pandas as pd
 from probe.errors import DataError, UsageError
 from probe.gold.reading import Gold, GoldSet, gold_hash, read_gold
 from probe.maps.attention_map import AttentionMap, by_rows, column_axis, row_axis
+from probe.maps.notebook import draw_with
 from probe.maps.store import MapStore
+from probe.notebook.one_map import Map, cells, labels
 from probe.scoring.alignment import span_gold
 from probe.scoring.extractions import WAYS
 from probe.scoring.metrics import MapMetric
-from probe.scoring.tables import describe, examples_frame, scored
+from probe.scoring.tables import describe, examples_frame, scored, write_csv
 from probe.text.examples import Example, read_examples
 
 if TYPE_CHECKING:
@@ -46,43 +48,105 @@ if TYPE_CHECKING:
 
 Texts = str | Path | Example | tuple[str, str] | Sequence["str | tuple[str, str] | Example"]
 GoldLike = Path | str | Gold | Mapping[str, Gold]
+LABELS = ("example_id", "category", "checkpoint", "method", "direction", "normalisation", "text")  # to select by
+SHOWN = 12  # maps in the table of a notebook
 SPAN_RULE = "span-rule"  # in a signature, where no people's gold was given
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Maps(Sequence[AttentionMap]):
     """A sequence of attention maps, read when they are asked for; ``maps[0].weights`` is [student, teacher].
 
     Attributes:
         size: how many. read: gives the map of a number.
         fingerprints: of the student's and the teacher's tokenizer.
+        golds: alignments by example id, which the maps then know.
+        columns: gives a label of all maps without reading them.
     """
 
     size: int
     read: Callable[[int], AttentionMap]
     fingerprints: tuple[str, str]
+    golds: Mapping[str, Gold] = field(default_factory=dict)
+    columns: Callable[[str], list[str]] | None = None
 
     def __len__(self) -> int:
         return self.size
 
-    def __iter__(self) -> Iterator[AttentionMap]:
-        return map(self.read, range(self.size))
+    def __iter__(self) -> Iterator[Map]:
+        return map(self._one, range(self.size))
 
     def __getitem__(self, item: Any) -> Any:
-        """A map by its number; a slice gives Maps."""
+        """A map by its number; a slice gives Maps; the id of an example gives its map, or Maps where there are several.
+
+        Raises:
+            DataError: no map of this example; names some that there are.
+        """
+        if isinstance(item, str):
+            found = self.select(example_id=item)
+            if not len(found):
+                known = ", ".join(dict.fromkeys(self.column("example_id")[:60]))
+                raise DataError(
+                    f"none of the {self.size} maps is of example {item!r}, but for instance of {known:.90}."
+                )
+            return found[0] if len(found) == 1 else found
         numbers = range(self.size)[item]
-        if isinstance(numbers, int):
-            return self.read(numbers)
-        return replace(self, size=len(numbers), read=lambda number: self.read(numbers[number]))
+        return self._one(numbers) if isinstance(numbers, int) else self._part(numbers)
+
+    def _one(self, number: int) -> Map:
+        amap = self.read(number)
+        return Map.of(amap, self.golds.get(amap.example_id))
+
+    def _part(self, numbers: Sequence[int]) -> Maps:
+        def column(name: str) -> list[str]:
+            values = self.column(name)
+            return [values[number] for number in numbers]
+
+        return replace(self, size=len(numbers), read=lambda number: self.read(numbers[number]), columns=column)
+
+    def column(self, name: str) -> list[str]:
+        """``example_id``, ``checkpoint``, ``direction``, … of every map. Raises UsageError for another name."""
+        if name not in LABELS:
+            raise UsageError(f"maps have no label {name!r}; wanted one of {', '.join(LABELS)}.")
+        return self.columns(name) if self.columns is not None else [getattr(amap, name) for amap in self]
 
     def select(self, **wanted: str) -> Maps:
         """The maps whose ``example_id``, ``checkpoint``, ``direction``, … are as wanted."""
-        kept = [k for k, amap in enumerate(self) if all(getattr(amap, name) == value for name, value in wanted.items())]
-        return replace(self, size=len(kept), read=lambda number: self.read(kept[number]))
+        known = {name: self.column(name) for name in wanted}
+        kept = [k for k in range(self.size) if all(known[name][k] == value for name, value in wanted.items())]
+        return self._part(kept)
+
+    def show(self, which: int | str = 0, *, gold: GoldLike | None = None, unit: str = "token") -> Map:
+        """A map for a notebook to show, by its number or its example's id, with its gold, by token, chunk or word.
+
+        Raises:
+            UsageError: several maps are of this example: ``select`` a checkpoint and a direction first.
+        """
+        amap = self[which]
+        if isinstance(amap, Maps):
+            raise UsageError(f"{len(amap)} maps are of example {which!r}; select a checkpoint and a direction first.")
+        golds = self._golds(gold) if gold is not None else self.golds
+        return amap.show(golds.get(amap.example_id)).grouped(unit)
+
+    def to_csv(self, path: Path | str) -> Path:
+        """Write :meth:`to_frame`; no cell runs as a formula in a spreadsheet. Raises DiskError."""
+        write_csv(self.to_frame(), path)
+        return Path(path)
+
+    def __repr__(self) -> str:
+        names = [", ".join(dict.fromkeys(self.column(name))) for name in ("checkpoint", "direction")]
+        examples = len(set(self.column("example_id")))
+        return f"Maps({self.size} maps of {examples} examples; {'; '.join(names)})"
+
+    def _repr_html_(self) -> str:
+        from probe.notebook.picture import maps_html
+
+        shown = [self[number] for number in range(min(self.size, SHOWN))]
+        return maps_html(repr(self)[5:-1], shown, self.size, shown[0].gold if shown else None)
 
     def to_frame(self) -> pd.DataFrame:
         """One row per cell: labels of the map, ``student``, ``teacher``, their tokens and the ``weight``."""
-        frames = [_cells(amap) for amap in self]
+        frames = [cells(amap) for amap in self]
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def links(self) -> pd.DataFrame:
@@ -94,7 +158,8 @@ class Maps(Sequence[AttentionMap]):
         """One row per map that has gold: the scores of ``examples.csv``, and the signature that says how they came.
 
         Args:
-            gold: a gold file, one alignment, or alignments by example id. None: the span rule stands in for people.
+            gold: a gold file, one alignment, or alignments by example id. None: what the maps were opened with, else
+                the span rule stands in for people.
             links: how links are taken from a map: any of :func:`probe.scoring.alignment.links_from_map` but
                 ``both-directions``.
 
@@ -104,7 +169,7 @@ class Maps(Sequence[AttentionMap]):
         if links not in (ways := [way for way in WAYS if way != "both-directions"]):
             raise UsageError(f"links={links!r}: wanted {', '.join(ways)} (one map at a time).")
         metric, golds = MapMetric(links=links), self._golds(gold)  # type: ignore[arg-type]
-        digest = SPAN_RULE if gold is None else gold_hash(golds.values())
+        digest = SPAN_RULE if gold is None and not self.golds else gold_hash(golds.values())
         gold_set, rows = GoldSet(golds, self.fingerprints), []
         for amap in self:
             if (one := gold_set.of(amap)) is not None:
@@ -115,6 +180,8 @@ class Maps(Sequence[AttentionMap]):
         return examples_frame(rows)
 
     def _golds(self, gold: GoldLike | None) -> Mapping[str, Gold]:
+        if gold is None and self.golds:
+            return self.golds
         if gold is None:
             prints = self.fingerprints
             return {a.example_id: span_gold(a.example_id, a.text, a.student, a.teacher, prints) for a in self}
@@ -130,7 +197,7 @@ class Maps(Sequence[AttentionMap]):
         from probe.plotting import attention_heatmap
 
         amap = self[number]
-        known = self._golds(gold).get(amap.example_id) if gold is not None else None
+        known = self._golds(gold).get(amap.example_id) if gold is not None else amap.gold
         return attention_heatmap(amap, gold=known, **options)
 
 
@@ -166,14 +233,16 @@ def load(checkpoint: Path | str, *, teacher: str | None = None, max_length: int 
     return Probe(Extractor.load([checkpoint], teacher=teacher, max_length=max_length))
 
 
-def open_maps(path: Path | str) -> Maps:
-    """The maps of a store that ``probe extract`` wrote; neither torch nor a model is needed.
+def open_maps(path: Path | str, gold: GoldLike | None = None) -> Maps:
+    """The maps of a store that ``probe extract`` wrote, with their gold; neither torch nor a model is needed.
 
     Raises:
-        DamagedError: no map store, or a damaged one.
+        DamagedError: no map store, or a damaged one. DataError: gold that cannot be read.
     """
     store = MapStore.open(path)
-    return Maps(len(store), store.read, (store.student_fingerprint, store.teacher_fingerprint))
+    prints = (store.student_fingerprint, store.teacher_fingerprint)
+    maps = Maps(len(store), store.read, prints, columns=store.column)
+    return maps if gold is None else replace(maps, golds=maps._golds(gold))
 
 
 def _examples(texts: Texts) -> list[Example]:
@@ -199,25 +268,29 @@ def _example(text: str | tuple[str, str] | Example, number: int) -> Example:
     return Example(f"text-{number}", prompt, (response,))
 
 
-def _labels(amap: AttentionMap) -> dict[str, str]:
-    return {name: getattr(amap, name) for name in ("example_id", "checkpoint", "direction")}
-
-
-def _cells(amap: AttentionMap) -> pd.DataFrame:
-    rows, columns = np.indices(amap.weights.shape).reshape(2, -1)
-    tokens = (np.array(axis.tokens, dtype=object) for axis in (amap.student, amap.teacher))
-    student, teacher = (names[index] for names, index in zip(tokens, (rows, columns), strict=True))
-    cells = {"student": rows, "teacher": columns, "student_token": student, "teacher_token": teacher}
-    return pd.DataFrame({**_labels(amap), **cells, "weight": amap.weights.ravel()})
-
-
 def _heaviest(amap: AttentionMap) -> pd.DataFrame:
     weights = by_rows(amap, amap.weights)
     best = weights.argmax(axis=1)
     other = [column_axis(amap).tokens[column] for column in best]
     return pd.DataFrame(
         {
-            **_labels(amap), "position": np.arange(len(best)), "token": row_axis(amap).tokens, "heaviest": best,
+            **labels(amap), "position": np.arange(len(best)), "token": row_axis(amap).tokens, "heaviest": best,
             "heaviest_token": other, "weight": weights.max(axis=1),
         }
     )  # fmt: skip
+
+
+def _map_html(amap: AttentionMap) -> str:
+    from probe.notebook.picture import map_html
+
+    return map_html(amap, amap.gold, amap.unit) if isinstance(amap, Map) else map_html(amap)
+
+
+def _gold_html(gold: Gold) -> str:
+    from probe.notebook.picture import gold_html
+
+    return gold_html(gold)
+
+
+draw_with(AttentionMap, _map_html)
+draw_with(Gold, _gold_html)

@@ -31,6 +31,7 @@ BROKEN_PIPE = 128 + signal.SIGPIPE
 TERMINATED = 128 + signal.SIGTERM
 
 Item = TypeVar("Item")
+_SAYS = {"quiet": False}  # of the command that runs, by --quiet
 Options = TypeVar("Options")
 
 
@@ -56,6 +57,9 @@ def add_common(parser: argparse.ArgumentParser, *, json_report: bool = False) ->
     group = parser.add_argument_group("common options")
     group.add_argument(
         "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error too"
+    )
+    group.add_argument(
+        "--quiet", action="store_true", default=argparse.SUPPRESS, help="print errors alone, and what --json reports"
     )
     group.add_argument("--version", action="version", version=f"probe {__version__}")
     if json_report:
@@ -107,6 +111,7 @@ def main(
         argv: arguments without the program's name; ``sys.argv[1:]`` by default.
     """
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
+    _SAYS["quiet"] = "--quiet" in (sys.argv[1:] if argv is None else argv)
     quiet_libraries()
     previous = _on_terminate(_raise_terminated)
     try:
@@ -199,7 +204,7 @@ def _on_terminate(handler: Any) -> Any:
 
 def progress(items: Iterable[Item], *, total: int | None = None, label: str = "") -> Iterator[Item]:
     """Yield ``items``, counting them on standard error while a person watches (a terminal), silently otherwise."""
-    if not sys.stderr.isatty():
+    if _SAYS["quiet"] or not sys.stderr.isatty():
         yield from items
         return
     end = f"/{total}" if total is not None else ""
@@ -212,8 +217,14 @@ def progress(items: Iterable[Item], *, total: int | None = None, label: str = ""
 
 
 def report(values: dict[str, Any], lines: Iterable[str], *, as_json: bool) -> None:
-    """Print a command's result: ``values`` as one JSON object, or ``lines`` for people."""
+    """Print a command's result: ``values`` as one JSON object, or ``lines`` for people, unless ``--quiet``."""
     if as_json:
         print(json.dumps(values, ensure_ascii=False, indent=1))
-    else:
+    elif not _SAYS["quiet"]:
         print("\n".join(lines))
+
+
+def note(line: str) -> None:
+    """Say on standard error how far a command is, unless ``--quiet``."""
+    if not _SAYS["quiet"]:
+        print(line, file=sys.stderr, flush=True)

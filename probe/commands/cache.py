@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from probe import cli
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
     config = read_recipe(args.recipe, args.set)
     if args.out.exists() and not (args.overwrite and is_packed(args.out)):
         raise UsageError(f"{args.out} exists; choose another --out, or --overwrite to replace a packed teacher.")
-    setup = prepare(config, lambda line: print(line, file=sys.stderr, flush=True))
+    setup = prepare(config, cli.note)
     if setup.teacher is None:
         raise UsageError(f"method {config.method} needs no teacher, so there is nothing to cache.")
     sides = [pair.teacher for pair in (*setup.training, *setup.held_out)]

@@ -7,10 +7,11 @@ import time
 from pathlib import Path
 
 from probe import cli
-from probe.errors import UsageError
-from probe.files import sha256_of
+from probe.errors import ProbeError, UsageError
+from probe.files import MANIFEST, read_manifest, sha256_of
 from probe.text.examples import read_examples
 from probe.text.tokenization import MAX_LENGTH
+from probe.version import __version__
 
 DESCRIPTION = """Write attention maps into a map store. A map is made of embeddings alone: no transformer is run.
 All checkpoints of one store share both tokenizers; the `checkpoint` column of the store is the directory's name."""
@@ -55,7 +56,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Read, extract, write; report what was written and how fast."""
     if args.out.exists() and not args.overwrite:
-        raise UsageError(f"{args.out} exists already. Add --overwrite to replace it, or choose another --out.")
+        if not is_finished(args):
+            raise UsageError(f"{args.out} exists already. Add --overwrite to replace it, or choose another --out.")
+        line = f"{args.out} is there already, made by this command of the same checkpoints and texts. Nothing to do; "
+        return cli.report(
+            {"out": str(args.out), "made_before": True}, [f"{line}--overwrite makes it again"], as_json=args.json
+        )
     examples = read_examples(args.data, limit=args.limit)
     import torch  # torch and the tokenizers: seconds, so only when the input is readable
 
@@ -87,3 +93,16 @@ def run(args: argparse.Namespace) -> None:
     line = f"{args.out}: {count} maps of {len(examples)} examples ({', '.join(names)}; {args.normalisation})"
     values = {"maps": count, "examples": len(examples), "checkpoints": names, "out": str(args.out)}
     cli.report({**values, "seconds": round(seconds, 3)}, [f"{line} in {seconds:.1f} s"], as_json=args.json)
+
+
+def is_finished(args: argparse.Namespace) -> bool:
+    """Whether --out is whole, and what this command would make: by the same options and version, of the same bytes."""
+    try:
+        known = read_manifest(args.out, "map store", 1)["provenance"]
+        made = {name: one.get("manifest_sha256") for name, one in known["checkpoints"].items() if name != "untrained"}
+        wanted = {path.resolve().name: sha256_of(path / MANIFEST) for path in args.checkpoint}
+        same = (known["command"], known["version"], known["data"]["sha256"])
+        now = (cli.command_line("extract", args, RECORDED), __version__, sha256_of(args.data))
+        return made == wanted and same == now
+    except (ProbeError, OSError, KeyError, TypeError, AttributeError):
+        return False

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from probe import cli
-from probe.distillation.config import TrainConfig, read_recipe
+from probe.distillation.config import TrainConfig, origins, read_recipe
 from probe.errors import ProbeError, UsageError
 
 EXAMPLES = """
@@ -42,13 +40,13 @@ def run(args: argparse.Namespace) -> None:
     if args.threads:
         torch.set_num_threads(args.threads)
     if args.dry_run:
-        return _dry_run(config, args.flops, as_json=args.json)
+        return _dry_run(config, origins(args.recipe, args.set), args.flops, as_json=args.json)
     from probe.distillation.engine import is_first_process
     from probe.distillation.trainer import train
 
-    metrics = train(config, args.out, resume=args.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
+    metrics = train(config, args.out, resume=args.resume, report=cli.note)
     if is_first_process():
-        print(json.dumps(metrics) if args.json else f"wrote {args.out}\n{_summary(metrics)}")
+        cli.report(metrics, [f"wrote {args.out}\n{_summary(metrics)}"], as_json=args.json)
 
 
 def _check_out(out: Path | None, *, overwrite: bool) -> None:
@@ -69,7 +67,7 @@ def _summary(metrics: dict[str, Any]) -> str:
     return "\n".join(f"  {k}: {v:.4g}" if isinstance(v, float) else f"  {k}: {v}" for k, v in plain.items())
 
 
-def _dry_run(config: TrainConfig, flops: float | None, *, as_json: bool) -> None:
+def _dry_run(config: TrainConfig, sources: dict[str, str], flops: float | None, *, as_json: bool) -> None:
     """Print all that a dry run finds; raises ProbeError if the tiny run leaves a parameter alone."""
     from transformers.utils.logging import disable_progress_bar
 
@@ -78,7 +76,7 @@ def _dry_run(config: TrainConfig, flops: float | None, *, as_json: bool) -> None
 
     disable_progress_bar()
     found = dry_run(config, flops)
-    cli.report(as_values(found), lines(found), as_json=as_json)
+    cli.report(as_values(found, sources), lines(found, sources), as_json=as_json)
     if not found.tiny.well:
         raise ProbeError(
             f"two steps on tiny models: of {found.tiny.tensors} trained tensors {found.tiny.with_gradient} had a "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -210,9 +210,21 @@ def read_recipe(path: Path | str, overrides: list[str] | None = None) -> TrainCo
     Raises:
         UsageError: no such file, not YAML, an unknown or missing field, a value of the wrong type or range.
     """
+    return _build({**_read_values(Path(path)), **_read_overrides(overrides or [])}, str(path))
+
+
+def origins(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, str]:
+    """Where each setting of :func:`read_recipe` comes from: ``--set``, ``recipe`` or ``default``; raises as it does."""
+    given, written = _read_overrides(list(overrides)), _read_values(Path(path))
+    return {
+        field.name: "--set" if field.name in given else "recipe" if field.name in written else "default"
+        for field in dataclasses.fields(TrainConfig)
+    }
+
+
+def _read_values(path: Path) -> dict[str, Any]:
     import yaml
 
-    path = Path(path)
     if not path.is_file():
         raise UsageError(f"no recipe at {path}. The shipped ones are in probe/recipes/.")
     try:
@@ -221,7 +233,7 @@ def read_recipe(path: Path | str, overrides: list[str] | None = None) -> TrainCo
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: wanted `key: value` lines, found {type(values).__name__}.")
-    return _build({**values, **_read_overrides(overrides or [])}, str(path))
+    return values
 
 
 def _read_overrides(overrides: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from probe.errors import DataError
+from probe.maps.notebook import html_of
 
 Link = tuple[int, int]  # (student index, teacher index), 0-based over targets
 
@@ -32,6 +33,13 @@ class Gold:
     note: str = ""
     sure_nulls: frozenset[Link] = frozenset()
     nulls: frozenset[Link] = frozenset()
+
+    def __repr__(self) -> str:
+        size = f"{len(self.student_tokens)} × {len(self.teacher_tokens)}"
+        return f"Gold({self.id!r}, {size}, {len(self.sure)} sure, {len(self.possible)} possible)"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 def gold_from_record(record: dict[str, Any], place: str) -> Gold:

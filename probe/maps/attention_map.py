@@ -8,6 +8,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from probe.errors import DataError, NonFiniteError
+from probe.maps.notebook import html_of
 from probe.text.axis import TokenAxis
 
 Direction = Literal["t2s", "s2t"]
@@ -50,6 +51,13 @@ class AttentionMap:
                 f"map of {self.example_id!r}: wanted weights of {wanted[0]} student × {wanted[1]} teacher targets, "
                 f"got {' × '.join(map(str, self.weights.shape)) or 'a scalar'}."
             )
+
+    def __repr__(self) -> str:
+        size = f"{len(self.student)} × {len(self.teacher)}"
+        return f"{type(self).__name__}({self.example_id!r}, {self.checkpoint}, {self.direction}, {size})"
+
+    def _repr_html_(self) -> str | None:
+        return html_of(self)
 
 
 def by_rows(amap: AttentionMap, cells: np.ndarray) -> np.ndarray:

@@ -30,10 +30,12 @@ def sensitivity_figure(frame: pd.DataFrame, scores: Sequence[str]) -> Figure:
     palette = seaborn.color_palette("colorblind").as_hex()
     colours = {score: palette[HUES[k]] for k, score in enumerate(scores)}
     panels = {str(name): _panel(str(name), part, scores) for name, part in frame.groupby("factor", sort=False)}
-    names = list(panels)
+    change = frame[[f"{score}_change" for score in scores]].abs().max(axis=1)
+    moves = change.groupby(frame["factor"], sort=False).max().sort_values(ascending=False, kind="stable")
+    names = [str(name) for name in moves.index]  # what moves most leads
     lines = [
         "How much the numbers move with the making of the map",
-        "all else equal; the first value of a panel is the base",
+        "all else equal; the first value of a panel is the base; what moves most comes first",
     ]
     legend = [ColourEntry(score.replace("_", " "), Patch(color=colour)) for score, colour in colours.items()]
     columns = [names[start::PANELS_ACROSS] for start in range(PANELS_ACROSS)]

@@ -24,7 +24,7 @@ STEPS: tuple[tuple[str, ...], ...] = (
     ("probe/scoring",),
     ("probe/aligners",),
     ("probe/distillation/losses", "probe/plotting"),
-    ("probe/distillation", "probe/pairing"),
+    ("probe/distillation", "probe/pairing", "probe/notebook"),
     ("probe/distillation/dry_run", "probe/evaluation", "probe/reference"),
     ("probe/api", "probe/commands"),
     ("probe/__main__",),

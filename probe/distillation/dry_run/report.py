@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -25,11 +25,12 @@ def seconds_of(work: Work, rates: Rates) -> dict[str, float]:
     }
 
 
-def as_values(found: DryRun) -> dict[str, object]:
-    """For ``--json``."""
+def as_values(found: DryRun, sources: Mapping[str, str]) -> dict[str, object]:
+    """For ``--json``; ``sources`` says where each setting comes from."""
     models = found.models
     return {
         "settings": found.config.as_dict(),
+        "sources": dict(sources),
         "student": asdict(models.student),
         "teacher": asdict(models.teacher),
         "trained": asdict(models.trained),
@@ -43,22 +44,22 @@ def as_values(found: DryRun) -> dict[str, object]:
     }
 
 
-def lines(found: DryRun) -> Iterator[str]:
-    """For people."""
-    yield from _setting_lines(found.config)
+def lines(found: DryRun, sources: Mapping[str, str]) -> Iterator[str]:
+    """For people; ``sources`` says where each setting comes from."""
+    yield from _setting_lines(found.config, sources)
     yield from _model_lines(found)
     yield from _memory_lines(found)
     yield from _work_lines(found)
     yield from _tiny_lines(found)
 
 
-def _setting_lines(config: TrainConfig) -> Iterator[str]:
+def _setting_lines(config: TrainConfig, sources: Mapping[str, str]) -> Iterator[str]:
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
-    yield "settings (* not the default)"
+    yield "settings (* not the default), and where they come from"
     for name, value in config.as_dict().items():
         mark = " " if getattr(config, name) == defaults[name] else "*"
         shown = ", ".join(map(str, value)) if isinstance(value, list) else value
-        yield f"{mark} {name:<24}{shown}"
+        yield f"{mark} {name:<24}{sources[name]:<9}{shown}"
 
 
 def _model_lines(found: DryRun) -> Iterator[str]:

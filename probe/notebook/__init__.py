@@ -1,0 +1,1 @@
+"""How maps and gold show themselves in a notebook."""
