@@ -16,6 +16,7 @@ from probe.errors import DamagedError
 from probe.text.axis import TokenAxis
 from probe.text.chat import Message, frame
 from probe.text.display import vocabulary_displays
+from probe.text.ends import BEGIN_NAMES, end_id, role_id
 from probe.text.spans import (
     Span,
     byte_offsets,
@@ -31,9 +32,6 @@ FINGERPRINT_TEXT = (
     "The quick brown fox, 1234.5%\n\tdef f(x): return x**2  # naïve cafe\u0301 ﬁne\u00a0Ⅳ\r\n"
     "漢字かな 한국어 Ελληνικά Русский العربية हिन्दी ไทย 👩\u200d👩\u200d👧 🇩🇪 ☃\ufe0f <s></s> [SEP] <|endoftext|>"
 )
-# Names that end a text, for a bare `tokenizers.Tokenizer`, which has no roles.
-END_NAMES = ("</s>", "<|endoftext|>", "<eos>", "<|end_of_text|>", "<|im_end|>", "[SEP]")
-BEGIN_NAMES = ("<s>", "<|startoftext|>", "<bos>", "<|begin_of_text|>", "<|im_start|>", "[CLS]")
 
 
 @dataclass(frozen=True)
@@ -67,12 +65,12 @@ class Side:
     def __init__(self, tokenizer: Any, role: str) -> None:
         self._backend, described = _private_copy(tokenizer, role)
         self._tokenizer, self._role = tokenizer, role
-        self._eos = _end_id(tokenizer, self._backend, role)
+        self._eos = end_id(tokenizer, self._backend, role)
         self.fingerprint = _fingerprint(self._backend, self._eos)
         mask = self._backend.encode("a").special_tokens_mask
         self._prefix = (mask + [0]).index(0)
         self._suffix = 0 if self._prefix == len(mask) else (mask[::-1] + [0]).index(0)
-        self._bos = _role_id(tokenizer, ("bos_token_id", "cls_token_id"), BEGIN_NAMES)
+        self._bos = role_id(tokenizer, ("bos_token_id", "cls_token_id"), BEGIN_NAMES)
         self._byte_level = _mentions(described, "ByteLevel")
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
         marker = "Ġ" if self._byte_level else "▁"
@@ -234,7 +232,7 @@ def tokenizer_fingerprint(tokenizer: Any) -> str:
         DamagedError: a tokenizer without character offsets, or without a token that ends a text.
     """
     backend, _ = _private_copy(tokenizer, "given")
-    return _fingerprint(backend, _end_id(tokenizer, backend, "given"))
+    return _fingerprint(backend, end_id(tokenizer, backend, "given"))
 
 
 def _fingerprint(backend: Tokenizer, eos: int) -> str:
@@ -283,29 +281,3 @@ def _keep_whole_offsets(processor: Any) -> None:
 def _mentions(described: dict[str, Any], kind: str) -> bool:
     text = json.dumps([described.get(part) for part in ("normalizer", "pre_tokenizer", "decoder")])
     return re.search(f'"type": "{kind}"', text) is not None
-
-
-def _role_id(tokenizer: Any, roles: Sequence[str], names: Sequence[str]) -> int | None:
-    if isinstance(tokenizer, Tokenizer):
-        found = (tokenizer.token_to_id(name) for name in names)
-    else:
-        found = (getattr(tokenizer, role, None) for role in roles)
-    return next((number for number in found if number is not None), None)
-
-
-def _end_id(tokenizer: Any, backend: Tokenizer, role: str) -> int:
-    """The token that ends a text: what the tokenizer itself puts there, else its EOS, else its separator."""
-    encoding = backend.encode("a")
-    end = _role_id(tokenizer, ("eos_token_id", "sep_token_id"), END_NAMES)
-    trailing = []
-    for number, special in zip(encoding.ids[::-1], encoding.special_tokens_mask[::-1], strict=True):
-        if not special:
-            break
-        trailing.append(number)
-    if trailing and end not in trailing:
-        end = trailing[-1]
-    if end is None:
-        raise DamagedError(
-            f"the {role} tokenizer has no token that ends a text. Set its eos_token (or sep_token), and save it again."
-        )
-    return end
