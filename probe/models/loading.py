@@ -22,6 +22,10 @@ from probe.models.safety import refuse_adapter, refuse_code
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+# What a directory without a tokenizer.json may hold its vocabulary in.
+VOCABULARIES = ("vocab.json", "vocab.txt", "*.model", "*.tiktoken", "tekken.json")
+
+
 def resolve_model(name: str | Path) -> Path:
     """Turn a directory, an alias or a hub name into a local directory of safetensors and tokenizer files.
 
@@ -88,10 +92,16 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     path = Path(path)
+    if not path.is_dir():
+        raise DamagedError(f"wanted a directory with a tokenizer, found none at {path}. Check the path.")
+    refuse_code(path)
     loader: Any = PreTrainedTokenizerFast
     # AutoTokenizer rebuilds some families (Qwen2, Llama) by their own recipe, which changes a tokenizer that differs;
     # and importing it takes a second.
-    if not (path / "tokenizer.json").is_file():
+    whole = (path / "tokenizer.json").is_file()
+    if not whole:
+        if not (path / "tokenizer_config.json").is_file():
+            _refuse_no_vocabulary(path)
         from transformers import AutoTokenizer
 
         loader = AutoTokenizer
@@ -104,7 +114,18 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
             f"{path}: wanted a fast tokenizer (tokenizer.json), found {type(tokenizer).__name__}, which gives no "
             "offsets, so tokens cannot be placed in the text. Convert it to a fast tokenizer."
         )
+    if not whole:  # a class in Python may need no vocabulary; a fast one does
+        _refuse_no_vocabulary(path)
     return tokenizer
+
+
+def _refuse_no_vocabulary(path: Path) -> None:
+    """Without any of a tokenizer's files transformers makes an empty one, of which every text has no tokens."""
+    if not any(file.is_file() for pattern in VOCABULARIES for file in path.glob(pattern)):
+        raise DamagedError(
+            f"{path} has no tokenizer: wanted tokenizer.json there (or {', '.join(VOCABULARIES)}). Save the tokenizer "
+            "beside the model: tokenizer.save_pretrained(DIR); model.save_pretrained alone leaves it out."
+        )
 
 
 def best_device() -> torch.device:

@@ -65,6 +65,7 @@ class Side:
 
     def __init__(self, tokenizer: Any, role: str) -> None:
         self._backend, described = _private_copy(tokenizer, role)
+        _refuse_empty(self._backend, role)
         self._eos = _end_id(tokenizer, self._backend, role)
         self.fingerprint = _fingerprint(self._backend, self._eos)
         mask = self._backend.encode("a").special_tokens_mask
@@ -239,6 +240,16 @@ def _private_copy(tokenizer: Any, role: str) -> tuple[Tokenizer, dict[str, Any]]
     _keep_whole_offsets(described.get("post_processor"))
     model = described.pop("model")
     return Tokenizer.from_str(json.dumps({**described, "model": model})), described
+
+
+def _refuse_empty(backend: Tokenizer, role: str) -> None:
+    """A tokenizer without a vocabulary gives no ids for any text, and its maps would have one row or column."""
+    plain = FINGERPRINT_TEXT.partition("<s>")[0]  # the rest spells out special tokens, which are no vocabulary
+    if not backend.encode(plain, add_special_tokens=False).ids:
+        raise DamagedError(
+            f"the {role} tokenizer turns a text of {len(plain)} characters into no tokens: its vocabulary "
+            f"has {backend.get_vocab_size()} entries. Put the tokenizer.json that belongs to the model beside it."
+        )
 
 
 def _keep_whole_offsets(processor: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from tokenizers import Encoding
 
-from probe.errors import DataError, UsageError
+from probe.errors import DamagedError, DataError, UsageError
 from probe.text.examples import Example
 from probe.text.one_side import Side, TokenizedSide, tokenizer_fingerprint
 from probe.text.spans import Span, byte_offsets
@@ -81,6 +81,7 @@ class PairTokenizer:
 
         Raises:
             DataError: a text that is not Unicode (half of a surrogate pair), or one of which nothing fits.
+            DamagedError: a side that has no token for a response with letters or digits.
         """
         texts = [example.prompt + example.output for example in examples]
         for example, text in zip(examples, texts, strict=True):
@@ -114,7 +115,7 @@ class PairTokenizer:
     def _pair(
         self, example: Example, prompt: str, text: str, student: Encoding, teacher: Encoding, *, cut: bool = False
     ) -> PairedTokens:
-        return PairedTokens(
+        pair = PairedTokens(
             example_id=example.id,
             category=example.category,
             prompt=prompt,
@@ -123,6 +124,9 @@ class PairTokenizer:
             teacher=self._teacher.tokenized(teacher, prompt, text, cut=cut),
             truncated=cut,
         )
+        if not cut:  # of a piece of a token's text there may be none
+            _check_tokens(pair)
+        return pair
 
     def _again(self, example: Example, prompt: str, text: str, *, cut: bool) -> PairedTokens:
         student, teacher = self._student.encode([prompt + text])[0], self._teacher.encode([prompt + text])[0]
@@ -179,6 +183,17 @@ class PairTokenizer:
 def usable_cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_tokens(pair: PairedTokens) -> None:
+    """A side that has no token for letters or digits has another tokenizer than its texts need, or a damaged one."""
+    for role, side in (("student", pair.student), ("teacher", pair.teacher)):
+        if len(side.axis) == 1 and any(character.isalnum() for character in pair.text):  # its end token alone
+            raise DamagedError(
+                f"example {pair.example_id!r}: the {role} tokenizer has no token for its response "
+                f"{pair.text[:20]!r}. Put the tokenizer.json that belongs to the {role} beside its model, or remove "
+                "the example."
+            )
 
 
 def _check_unicode(example: Example, text: str) -> None:
