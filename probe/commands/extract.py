@@ -8,7 +8,7 @@ from pathlib import Path
 
 from probe import cli
 from probe.errors import UsageError
-from probe.files import sha256_of
+from probe.files import one_writer, sha256_of
 from probe.text.examples import read_examples
 from probe.text.tokenization import MAX_LENGTH
 
@@ -53,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, extract, write; report what was written and how fast."""
+    with one_writer(args.out):
+        _extract(args)
+
+
+def _extract(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.overwrite:
         raise UsageError(f"{args.out} exists already. Add --overwrite to replace it, or choose another --out.")
     examples = read_examples(args.data, limit=args.limit)

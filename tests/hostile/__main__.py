@@ -297,15 +297,16 @@ def shard_pickled(entry: Path, values: dict[str, Any]) -> dict[str, Any]:
 def state_elsewhere(room: Path) -> None:
     """The state of an interrupted run that points at a file outside."""
     from probe.distillation.config import read_recipe
+    from probe.files import sealed
 
     place = room / "out/run.training"
     place.mkdir(parents=True)
     os.rename(room / "cma/projectors.safetensors", room / "state.safetensors")
     described = {
         "step": 1, "file": "../../state.safetensors", "sha256": sha256_of(room / "state.safetensors"),
-        "settings": read_recipe(str(room / "recipe.yaml"), []).as_dict(), "curve": [],
+        "settings": read_recipe(str(room / "recipe.yaml"), []).as_dict(), "inputs": {}, "curve": [],
     }  # fmt: skip
-    (place / "state.json").write_text(json.dumps(described))
+    (place / "state.json").write_text(json.dumps(sealed(described)))
 
 
 def lora(**changes: Any) -> Plant:

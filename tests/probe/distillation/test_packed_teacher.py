@@ -78,6 +78,26 @@ def test_an_altered_table_is_refused(room: Path, file: str) -> None:
     assert main(["verify", str(room / "packed")]) == 4
 
 
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", "manifest.json", "new.json"])
+def test_every_small_file_is_sealed_too(room: Path, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A harmless change, which no reader of the file itself minds."""
+    path = room / "packed" / file
+    path.write_text(path.read_text() + "\n" if path.exists() else "{}")
+    if file == "manifest.json":
+        path.write_text(path.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+    capsys.readouterr()
+    assert train(room, "run", f"teacher={room / 'packed'}", "method=sft") == 4
+    assert "altered" in capsys.readouterr().err or file == "new.json"
+    assert not (room / "run").exists()
+
+
+def test_what_lies_beside_a_teacher_is_not_packed(room: Path) -> None:
+    (room / "teacher/notes.txt").write_text("of nobody's business")
+    (room / "teacher/diary.json").write_text("{}")
+    assert main(["cache", str(room / "toy.yaml"), "--out", str(room / "packed"), "--overwrite"]) == 0
+    assert not {"notes.txt", "diary.json"} & {file.name for file in (room / "packed").iterdir()}
+
+
 def test_what_is_there_is_kept_and_sft_has_no_teacher(room: Path) -> None:
     command = ["cache", str(room / "toy.yaml"), "--out"]
     assert main([*command, str(room / "student"), "--overwrite"]) == 2
