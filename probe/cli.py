@@ -150,6 +150,8 @@ def explain(error: BaseException) -> tuple[int, str]:
         return INTERRUPTED, "interrupted; nothing was left half written."
     if isinstance(error, OSError):
         return _explain_os_error(error)
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):
+        return DataError.exit_code, f"a link leads back to itself: {error}. Check the path."
     if isinstance(error, ValueError) and "embedded null" in str(error):
         return UsageError.exit_code, "a name of a file holds the character NUL, which no disk takes. Remove it."
     if isinstance(error, MemoryError) or "not enough memory" in str(error):

@@ -208,7 +208,7 @@ def check_seal(value: dict[str, Any], known: Collection[str], place: Path, *, re
     is ``required``.
     """
     if required and SEAL not in value:
-        raise DamagedError(f"{place} has no {SEAL}, which its version of probe writes; it is damaged, or of an older one.")
+        raise DamagedError(f"{place} has no {SEAL}: it is damaged, or of an older version. Make it again.")
     rest = {key: part for key, part in value.items() if key != SEAL}
     if unknown := sorted(rest.keys() - set(known)):
         raise DamagedError(f"{place}: wanted the keys {', '.join(known)}, found {unknown[0]!r}; it is damaged.")
@@ -254,6 +254,8 @@ def read_manifest(directory: Path | str, kind: str, schema_version: int, *, veri
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = dict(manifest["files"])
         found = (manifest["kind"], manifest["schema_version"])
+        if not isinstance(manifest["provenance"], dict):
+            raise TypeError(f"provenance is {type(manifest['provenance']).__name__}, not key: value")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} cannot be read ({error}); the {kind} is damaged. Make it again.") from error
     if found != (kind, schema_version):
@@ -269,7 +271,11 @@ def read_manifest(directory: Path | str, kind: str, schema_version: int, *, veri
 def refuse_outside(directory: Path, name: str, kind: str) -> None:
     """Raise UnsafeError where ``name`` is a link or not inside ``directory``."""
     path = directory / name
-    if path.is_symlink() or not path.resolve().is_relative_to(directory.resolve()):
+    try:
+        outside = path.is_symlink() or not path.resolve().is_relative_to(directory.resolve())
+    except (ValueError, OSError, RuntimeError) as error:  # a NUL, 300 letters, a loop of links
+        raise DamagedError(f"{directory}: {name[:40]!r} is no name of a file ({error}); it is damaged.") from error
+    if outside:
         raise UnsafeError(f"{directory}/{name} is a link or lies outside the {kind}; refused.")
 
 

@@ -1,7 +1,7 @@
-"""Files and directories in use: held by a shared lock that goes with the process, so that what killed runs left shows.
+"""Files and directories in use, held by a lock that goes with the process; so what killed runs left can be told.
 
-The locks are flock's, which directories can have too. Where there is none (Windows, some network disks) nothing is held,
-nothing counts as left behind, and nothing is removed.
+The locks are flock's, which directories can have too. Where there is none (Windows, some network disks) nothing is
+held, nothing counts as left behind, and nothing is removed.
 """
 
 from __future__ import annotations

@@ -189,7 +189,7 @@ def _read(path: Path, example_id: str | None = None, annotator: str | None = Non
     if example_id is not None and gold.id != example_id:
         raise DataError(f"{path}: wanted an annotation of {example_id!r}, found {gold.id!r}. Move it away.")
     if annotator is not None and gold.annotator != annotator:
-        raise DataError(f"{path}: wanted an annotation by {annotator!r}, found one by {gold.annotator!r}. Move it away.")
+        raise DataError(f"{path}: wanted the work of {annotator!r}, found that of {gold.annotator!r}. Move it away.")
     return saved
 
 

@@ -1,7 +1,7 @@
-"""Next logits of a model, token after token: batched and cached where that is sound for it, else one by one, or anew.
+"""Next logits of a model, token after token: batched and cached where that is sound for it, else one by one.
 
-Not every family can do all three: Bart's learned positions shift with padding on the left, BLOOM and MPT give NaN for it
-in float64, the caches of Mamba lose no rows, Mixtral's grouped experts refuse float64. So a model is tried first.
+Not every family can do all: Bart's learned positions shift with padding on the left, BLOOM and MPT give NaN for it in
+float64, the caches of Mamba lose no rows, Mixtral's grouped experts refuse float64. So a model is tried first.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class Way:
         return "+".join(part for part in parts if part)
 
 
+STEPS = 3  # tokens from the cache that are tried: some caches fail at the second one
 WAYS = ((True, True), (False, True), (False, False))  # batched, cached: the fastest first
 
 
@@ -75,7 +76,9 @@ class Decoding:
         if self._cache is not None:
             options[str(self._named)] = self._cache
         with _blamed_on(self._model):
-            made = self._model(input_ids=ids, attention_mask=self._mask, **options)
+            # A state has no positions to be masked: it wants to know of the new tokens alone.
+            mask = self._mask if self._named in (None, "past_key_values") else self._mask[:, -ids.shape[1] :]
+            made = self._model(input_ids=ids, attention_mask=mask, **options)
             logits = made.logits[:, -1]
             self._cache = getattr(made, self._named) if self._named else None
         if not bool(torch.isfinite(logits).all()):
@@ -100,8 +103,8 @@ class Decoding:
 def find_way(model: PreTrainedModel, prompts: Sequences, filler: int) -> Way:
     """The fastest way that gives the logits that the model gives for one whole sequence alone.
 
-    The shortest and the longest prompt are tried, alone and padded, with a token more from the cache. Where the model
-    itself fails, its experts are computed one by one (which any dtype can), or it is turned to float32, in place.
+    The shortest and the longest prompt are tried, alone and padded, with STEPS tokens more from the cache. Where the
+    model itself fails, its experts are computed one by one (which any dtype can), or it is turned to float32, in place.
 
     Raises:
         DamagedError: its forward fails however it is called.
@@ -110,12 +113,13 @@ def find_way(model: PreTrainedModel, prompts: Sequences, filler: int) -> Way:
     short = list(min(prompts, key=len))
     if len(short) == len(long):
         short, long = (long, [*long, *long]) if len(long) == 1 else (long[len(long) // 2 :], long)
+    short = short[-max(1, len(long) - STEPS) :]  # which leaves the steps as many positions as the prompt has
     failure: DamagedError | None = None
     for change, name in CHANGES:
         if not change(model):
             continue
         try:
-            wanted = [_alone(model, ids, filler) for ids in (short, [*short, filler], long)]
+            wanted = [_alone(model, ids, filler) for ids in (long, *_begun(short, filler))]
         except DamagedError as error:
             failure = failure or error
             continue
@@ -128,6 +132,11 @@ def find_way(model: PreTrainedModel, prompts: Sequences, filler: int) -> Way:
     raise failure or DamagedError("the model gives other logits for one sequence when it is asked again.")
 
 
+def _begun(ids: Sequence[int], filler: int) -> list[list[int]]:
+    """The sequence, and with each of STEPS tokens more."""
+    return [[*ids, *[filler] * step] for step in range(STEPS + 1)]
+
+
 def _alone(model: PreTrainedModel, ids: Sequence[int], filler: int) -> Float[Tensor, " vocab"]:
     return Decoding(model, Way(False, False), [ids], filler).logits()[0]
 
@@ -135,20 +144,21 @@ def _alone(model: PreTrainedModel, ids: Sequence[int], filler: int) -> Float[Ten
 def _is_sound(
     model: PreTrainedModel, way: Way, short: Sequence[int], long: Sequence[int], wanted: Sequence[Tensor], filler: int
 ) -> bool:
-    """Whether ``way`` gives the ``wanted`` logits of short, short and one token more, and long."""
+    """Whether ``way`` gives the ``wanted`` logits of long, of short, and of short and each token more."""
     if not way.cached:
         return True
     try:
         decoding = Decoding(model, way, [short, long] if way.batched else [short], filler)
         first = decoding.logits()
-        decoding.append(torch.full((len(first),), filler, device=first.device))
-        if way.batched:
-            decoding.keep(torch.tensor([True, False], device=first.device))
-        second = decoding.logits()[0]
+        found = [first[-1] if way.batched else wanted[0], first[0]]
+        for step in range(STEPS):
+            decoding.append(torch.full((1 if step else len(first),), filler, device=first.device))
+            if way.batched and not step:
+                decoding.keep(torch.tensor([True, False], device=first.device))
+            found.append(decoding.logits()[0])
     except (DamagedError, NonFiniteError):
         return False
-    pairs = [(first[0], wanted[0]), (second, wanted[1]), *([(first[1], wanted[2])] if way.batched else [])]
-    return all(_near(found, right) for found, right in pairs)
+    return all(map(_near, found, wanted))
 
 
 def _near(found: Tensor, wanted: Tensor) -> bool:

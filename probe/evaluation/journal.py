@@ -40,8 +40,8 @@ def response_key(model: str, settings: str, example: Example, seed: int) -> str:
 class ResponseJournal:
     """Puts responses on record in a file and gives those that are there already; used as a context manager.
 
-    Each line is sealed by a digest of itself. One that is no response, or is altered, is passed over, so its response is
-    drawn again; ``altered`` counts them. Without a path nothing is kept.
+    Each line is sealed by a digest of itself. One that is no response, or is altered, is passed over, so its response
+    is drawn again; ``altered`` counts them. Without a path nothing is kept.
     """
 
     def __init__(self, path: Path | None) -> None:

@@ -158,7 +158,7 @@ class MapStoreWriter:
 class MapStore:
     """Read a map store: maps in the order they were added, by row number, by key, or one after the other.
 
-    A store that is rewritten meanwhile stays readable as it was opened, for its directory is kept until nobody reads it.
+    A store that is rewritten meanwhile stays readable as it was opened: its directory is kept until nobody reads it.
     Opening checks the manifest and the index; a shard's sha256 is checked when its first map is read (or all of them by
     :meth:`verify`), before any map of it is given. Each map read is checked against its index row and must be a map.
     """
@@ -167,7 +167,14 @@ class MapStore:
         self.path, self.manifest, self._table, self._held = held.path, manifest, table, held
         self._keys: dict[str, int] = {key: row for row, key in enumerate(table["key"].to_pylist())}
         if len(self._keys) != len(table):
-            raise DamagedError(f"{self.path / INDEX}: {len(table)} rows, but {len(self._keys)} keys. Make the {KIND} again.")
+            found = f"{len(table)} rows, but {len(self._keys)} keys"
+            raise DamagedError(f"{self.path / INDEX}: {found}. Make the {KIND} again.")
+        if empty := next((name for name in SCHEMA.names if table[name].null_count), None):
+            raise DamagedError(f"{self.path / INDEX}: a row has nothing as {empty}. Make the {KIND} again.")
+        if len(table.group_by(list(_IDENTITY)).aggregate([])) != len(table):
+            raise DamagedError(
+                f"{self.path / INDEX}: two maps have the same {', '.join(_IDENTITY)}. Make the {KIND} again."
+            )
         digests = manifest["files"] if verify else dict.fromkeys(manifest["files"])
         # Without a reference back to the store, so that it lets go of its directory as soon as nobody has it.
         self._shard = functools.lru_cache(OPEN_SHARDS)(functools.partial(_open_shard, held, digests))

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 KIND = "checkpoint"
 SCHEMA = 1
+SIZES = ("student_dim", "teacher_dim", "student_vocabulary", "teacher_vocabulary")
 PROJECTORS = "projectors.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 IMPORTED = "imported"  # a setting of what `probe import-reference` made; the public code never saves a discriminator
@@ -194,6 +195,9 @@ def _read_config(path: Path) -> CheckpointConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         normalisation = values.pop("normalisation")
+        for name in SIZES:
+            if not isinstance(values[name], int) or values[name] < 1:
+                raise TypeError(f"{name} is {values[name]!r}, wanted 1 or more")
         if not isinstance(values["settings"], dict):
             raise TypeError(f"settings are {type(values['settings']).__name__}, not key: value")
         return CheckpointConfig(

@@ -22,6 +22,9 @@ from probe.models.safety import refuse_adapter, refuse_code
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+# How configurations name their numbers of layers.
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers", "encoder_layers")
+MOST_LAYERS = 10_000  # the deepest models of 2026 have a few hundred; a billion would be built for ever
 # What a directory without a tokenizer.json may hold its vocabulary in.
 VOCABULARIES = ("vocab.json", "vocab.txt", "*.model", "*.tiktoken", "tekken.json")
 
@@ -84,6 +87,10 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{file} is not valid JSON ({error}); the model directory is damaged.") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise DamagedError(f"{file} names no model_type; it is not the configuration of a model.")
+    for part in (config, config.get("text_config")):
+        for name in LAYERS if isinstance(part, dict) else ():
+            if isinstance(number := part.get(name), (int, float)) and not 0 <= number <= MOST_LAYERS:
+                raise DamagedError(f"{file}: {name} is {number}, wanted at most {MOST_LAYERS}; the file is damaged.")
     return config
 
 

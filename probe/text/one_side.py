@@ -35,6 +35,10 @@ END_NAMES = ("</s>", "<|endoftext|>", "<eos>", "<|end_of_text|>", "<|im_end|>", 
 BEGIN_NAMES = ("<s>", "<|startoftext|>", "<bos>", "<|begin_of_text|>", "<|im_start|>", "[CLS]")
 
 
+LONGEST_TOKEN = 64  # characters; a text has more only where it is spaces or rules, line after line
+SPACE = re.compile(r"(?<=\S)\s(?=\S)")
+
+
 @dataclass(frozen=True)
 class TokenizedSide:
     """One side's token sequence for prompt + response + EOS.
@@ -93,11 +97,12 @@ class Side:
         A prompt above ``most`` ids loses its beginning, as in training. Where nothing is left before the response (an
         empty prompt), the token that begins a text stands there, else the one that ends it.
         """
-        ids = self.encode([prompt])[0].ids
+        begun = beginning_dropped(prompt, most)
+        ids = self.encode([begun])[0].ids
         head, body = ids[: self._prefix], ids[self._prefix : len(ids) - self._suffix]
         kept = body[max(0, len(body) - max(0, most - len(head))) :]
         begin = self._eos if self._bos is None else self._bos
-        return tuple(head + kept) or (begin,), len(kept) < len(body)
+        return tuple(head + kept) or (begin,), len(kept) < len(body) or begun != prompt
 
     def token_id(self, piece: str) -> int | None:
         """The id of a raw vocabulary piece; None where the vocabulary has no such piece."""
@@ -194,6 +199,19 @@ class Side:
             eos=self._eos,
         )
         return [piece or "" for piece in pieces], displays
+
+
+def beginning_dropped(text: str, most: int) -> str:
+    """``text`` or, where that is far above ``most`` tokens, an end of it that begins with a space between two words.
+
+    Only the last tokens of a long prompt are kept, and those do not depend on words so far before: a text of megabytes
+    need not be tokenized for them.
+    """
+    start = len(text) - LONGEST_TOKEN * most
+    if start <= 0:
+        return text
+    space = SPACE.search(text, start)
+    return text[space.start() if space and space.start() < start + LONGEST_TOKEN else start :]
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

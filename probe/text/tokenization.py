@@ -13,7 +13,7 @@ from tokenizers import Encoding
 
 from probe.errors import DamagedError, DataError, UsageError
 from probe.text.examples import Example
-from probe.text.one_side import Side, TokenizedSide, tokenizer_fingerprint
+from probe.text.one_side import LONGEST_TOKEN, Side, TokenizedSide, beginning_dropped, tokenizer_fingerprint
 from probe.text.spans import Span, byte_offsets
 
 __all__ = ["PairTokenizer", "PairedTokens", "TokenizedSide", "tokenizer_fingerprint"]
@@ -83,14 +83,24 @@ class PairTokenizer:
             DataError: a text that is not Unicode (half of a surrogate pair), or one of which nothing fits.
             DamagedError: a side that has no token for a response with letters or digits.
         """
-        texts = [example.prompt + example.output for example in examples]
-        for example, text in zip(examples, texts, strict=True):
-            _check_unicode(example, text)
+        for example in examples:
+            _check_unicode(example, example.prompt + example.output)
+        parts = [self._bounded(example) for example in examples]
         pairs = []
-        for example, (student, teacher) in zip(examples, self._encoded(texts), strict=True):
-            pair = self._pair(example, example.prompt, example.output, student, teacher)
+        encoded = self._encoded([prompt + text for prompt, text in parts])
+        for example, (prompt, text), (student, teacher) in zip(examples, parts, encoded, strict=True):
+            pair = self._pair(example, prompt, text, student, teacher, cut=len(text) < len(example.output))
+            if len(prompt) < len(example.prompt):
+                pair = replace(pair, truncated=True)
             pairs.append(pair if self._fits(pair) else self._shorten(pair, example))
         return pairs
+
+    def _bounded(self, example: Example) -> tuple[str, str]:
+        """Prompt and response, without what is so far above ``max_length`` that no token of it can stay."""
+        prompt, text = example.prompt, example.output
+        if self.max_length is None:
+            return prompt, text
+        return beginning_dropped(prompt, self.max_length), text[: LONGEST_TOKEN * self.max_length]
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[Encoding, Encoding]]:
         """Both sides' encodings of each text, made ahead by as many threads as there are cores for them.
@@ -174,7 +184,8 @@ class PairTokenizer:
         )
         while True:
             first = min(first, len(pair.prompt))
-            shorter = self._again(example, pair.prompt[first:], pair.text, cut=False)
+            cut = len(pair.text) < len(example.output)
+            shorter = self._again(example, pair.prompt[first:], pair.text, cut=cut)
             if first == len(pair.prompt) or max(shorter.student.start, shorter.teacher.start) < budget:
                 return replace(shorter, truncated=True)
             first += 1

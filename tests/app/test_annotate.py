@@ -109,7 +109,7 @@ def test_the_file_of_another_annotator_is_not_taken_over(tmp_path):
     annotations.save("anna", {(0, 0): "sure"}, base)
     annotations.path("anna", base.gold.id).parent.rename(tmp_path / disk.file_name("Bert"))
     for use in (lambda: annotations.load("Bert", base.gold.id), lambda: annotations.save("Bert", {}, base)):
-        with pytest.raises(DataError, match="wanted an annotation by 'Bert', found one by 'anna'"):
+        with pytest.raises(DataError, match="wanted the work of 'Bert', found that of 'anna'"):
             use()
 
 

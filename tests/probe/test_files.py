@@ -207,7 +207,9 @@ def test_a_seal_is_the_digest_of_the_rest() -> None:
     check_seal(sealed(value), ("a", "b"), Path("place"))
 
 
-@pytest.mark.parametrize("change", [{"a": 2}, {"a": "1"}, {"b": []}, {SEAL: "0" * 64}, {SEAL: ""}, {SEAL: None}, {"c": 3}])
+@pytest.mark.parametrize(
+    "change", [{"a": 2}, {"a": "1"}, {"b": []}, {SEAL: "0" * 64}, {SEAL: ""}, {SEAL: None}, {"c": 3}]
+)
 def test_a_seal_rings(change: dict[str, object]) -> None:
     with pytest.raises(DamagedError, match="place.*damaged"):
         check_seal({**sealed({"a": 1, "b": [1]}), **change}, ("a", "b"), Path("place"))
