@@ -22,6 +22,7 @@ DIVERGENCES = (
     "skewed_forward_kl",
     "skewed_reverse_kl",
     "adaptive_kl",
+    "adaptive_kl-released",
 )
 
 

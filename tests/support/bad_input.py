@@ -200,7 +200,7 @@ def stored_elsewhere(room: Path) -> None:
 
 
 def twice(name: str) -> Damage:
-    """A map store whose first map is in the index twice, under two keys; or, with a column's name, without a value there."""
+    """A map store whose first map is in the index twice; with a column's name, one whose second has no value there."""
 
     def damage(room: Path) -> None:
         import pyarrow as pa
@@ -499,11 +499,12 @@ EDGES = [
     case("out with a name of 300 letters", EXTRACT + LONG, 2, "name too long"),
     case("training out with a name of 300 letters", TRAIN + LONG, 2, "name too long"),
     case("data with a name of 300 letters", EXTRACT.replace("data.jsonl", LONG), 3, "name too long"),
-    case("a recipe of 5,000 brackets", TRAIN, 2, "recipe.yaml", "YAML", damage=write("recipe.yaml", "a: " + "[" * 5000)),
+    case("a recipe of 5,000 brackets", TRAIN, 2, "recipe.yaml", "YAML", damage=write("recipe.yaml", "a: " + "[" * 5000)),  # noqa: E501
     case("a recipe that names NUL", TRAIN, 2, "NUL", damage=lambda room: (room / "recipe.yaml").write_text(
         (room / "recipe.yaml").read_text().replace(f"[{room}/data.jsonl]", '["a\\0b"]'))),
-    case("manifest of a name with NUL", EXTRACT, 4, "manifest", damage=settings("cma/manifest.json", files={"a\0b": ""})),
-    case("manifest of a name of 300 letters", EXTRACT, 4, "no name", damage=settings("cma/manifest.json", files={LONG: ""})),
+    case("manifest of a name with NUL", EXTRACT, 4, "manifest", damage=settings("cma/manifest.json", files={"a\0b": ""})),  # noqa: E501
+    case("manifest of a name of 300 letters", EXTRACT, 4, "no name", damage=settings(
+        "cma/manifest.json", files={LONG: ""})),
     case("manifest without provenance", SCORE, 4, "manifest", damage=settings("maps/manifest.json", provenance=[])),
     case("a student of -1 dimensions", EXTRACT, 4, "student_dim", damage=resigned(
         settings("cma/config.json", student_dim=-1))),
@@ -515,7 +516,7 @@ EDGES = [
     case("a store without a category, verified", "verify {d}/maps", 4, "category", damage=twice("category")),
     case("a store of one map twice, scored", SCORE, 4, "same example_id", damage=twice("")),
     case("a store of one map twice, verified", "verify {d}/maps", 4, "same example_id", damage=twice("")),
-    case("evaluate a student whose weights do not fit its tokens", EVALUATE, 4, "own forward pass", damage=resigned(both(
+    case("evaluate a student whose weights do not fit its tokens", EVALUATE, 4, "own forward pass", damage=resigned(both(  # noqa: E501
         settings("cma/student/config.json", vocab_size=5, eos_token_id=0, bos_token_id=0),
         tensors("cma/student/model.safetensors", transformer__wte__weight=torch.zeros(5, 12))))),
 ]  # fmt: skip

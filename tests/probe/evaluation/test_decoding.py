@@ -96,6 +96,6 @@ def test_too_little_memory_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_way_is_named_by_what_differs() -> None:
-    assert [str(way) for way in (Way(), Way(batched=False), Way(False, False, "dtype:float32"))] == [
+    assert [str(way) for way in (Way(), Way(batched=False), Way(False, False, model="dtype:float32"))] == [
         "", "batch:1", "dtype:float32+batch:1+cache:none",
     ]  # fmt: skip
