@@ -111,8 +111,8 @@ def find_way(model: PreTrainedModel, prompts: Sequences, filler: int) -> Way:
     Raises:
         DamagedError: its forward fails however it is called.
     """
-    long = list(max(prompts, key=len))
-    short = list(min(prompts, key=len))
+    ordered = sorted(prompts, key=lambda ids: len(ids))
+    short, long = list(ordered[0]), list(ordered[-1])
     if len(short) == len(long):
         short, long = (long, [*long, *long]) if len(long) == 1 else (long[len(long) // 2 :], long)
     short = short[-max(1, len(long) - STEPS) :]  # which leaves the steps as many positions as the prompt has

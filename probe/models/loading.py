@@ -87,8 +87,9 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{file} is not valid JSON ({error}); the model directory is damaged.") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise DamagedError(f"{file} names no model_type; it is not the configuration of a model.")
-    for part in (config, config.get("text_config")):
-        for name in LAYERS if isinstance(part, dict) else ():
+    parts: list[dict[str, Any]] = [part for part in (config, config.get("text_config")) if isinstance(part, dict)]
+    for part in parts:
+        for name in LAYERS:
             if isinstance(number := part.get(name), (int, float)) and not 0 <= number <= MOST_LAYERS:
                 raise DamagedError(f"{file}: {name} is {number}, wanted at most {MOST_LAYERS}; the file is damaged.")
     return config

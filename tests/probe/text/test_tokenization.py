@@ -414,7 +414,7 @@ def test_many_texts_are_encoded_like_each_alone_on_any_number_of_cores(count: in
 
 @pytest.mark.parametrize("which", ["prompt", "output"])
 def test_a_text_of_megabytes_is_cut_before_it_is_tokenized(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same tokens as when nothing is cut first, of a text that is long enough for the cut and short enough to see."""
+    """The same tokens as when nothing is cut first, of a text that is long enough for the cut."""
     long, parts = " ".join(f"word {k}" for k in range(20_000)), {"prompt": "Say it:", "output": " the end"}
     example = Example("e", **{name: value for name, value in (parts | {which: long}).items() if name == "prompt"},
                       outputs=((parts | {which: long})["output"],))  # fmt: skip
