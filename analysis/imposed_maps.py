@@ -72,7 +72,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="directory for the files")
     parser.add_argument("--teacher", help="the teacher, if it is not where the checkpoint says")
     parser.add_argument("--max-length", type=cli.positive, help="tokens of each side (default: as trained)")
-    parser.add_argument("--resamples", type=cli.positive, default=statistics.RESAMPLES, help="bootstrap resamples")
+    parser.add_argument(
+        "--resamples", type=cli.at_most(statistics.MOST_RESAMPLES), default=statistics.RESAMPLES,
+        help="bootstrap resamples",
+    )  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the permutation and the resampling (default 0)")
     cli.add_common(parser, json_report=True)
     return parser

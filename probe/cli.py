@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import json
@@ -15,10 +16,10 @@ import signal
 import sys
 import traceback
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
-from probe.errors import DataError, DiskError, ProbeError
+from probe.errors import DataError, DiskError, ProbeError, UsageError
 from probe.version import __version__
 
 EXIT_CODES = (
@@ -28,7 +29,7 @@ EXIT_CODES = (
 DISK_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG, errno.EMFILE, errno.ENFILE})
 INTERRUPTED = 128 + signal.SIGINT
 BROKEN_PIPE = 128 + signal.SIGPIPE
-TERMINATED = 128 + signal.SIGTERM
+ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # no SIGHUP on Windows
 
 Item = TypeVar("Item")
 _SAYS = {"quiet": False}  # of the command that runs, by --quiet
@@ -76,9 +77,20 @@ def add_chat_template(parser: argparse.ArgumentParser) -> None:
 
 def positive(text: str) -> int:
     """An argparse type: a whole number above zero."""
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"wanted a whole number above 0, got {text!r}")
+    if not text.isdecimal() or len(text) > 18 or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"wanted a whole number above 0, got {text[:40]!r}")
     return int(text)
+
+
+def at_most(most: int) -> Callable[[str], int]:
+    """An argparse type: a whole number above zero, but no more than ``most``."""
+
+    def bounded(text: str) -> int:
+        if (number := positive(text)) > most:
+            raise argparse.ArgumentTypeError(f"wanted at most {most}, got {number}")
+        return number
+
+    return bounded
 
 
 def options_of(kind: type[Options], args: argparse.Namespace) -> Options:
@@ -113,7 +125,7 @@ def main(
     debug = "--debug" in (sys.argv[1:] if argv is None else argv)
     _SAYS["quiet"] = "--quiet" in (sys.argv[1:] if argv is None else argv)
     quiet_libraries()
-    previous = _on_terminate(_raise_terminated)
+    previous = _on_signals({number: _raise_interrupted for number in ENDING})
     try:
         with warnings.catch_warnings():
             if not debug:
@@ -133,7 +145,7 @@ def main(
             print(f"error: {message}", file=sys.stderr)
         return code
     finally:
-        _on_terminate(previous)
+        _on_signals(previous)
 
 
 def _as_called(parser: argparse.ArgumentParser) -> argparse.ArgumentParser:
@@ -157,10 +169,16 @@ def explain(error: BaseException) -> tuple[int, str]:
         if sys.stdout is sys.__stdout__:
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return BROKEN_PIPE, ""
+    if isinstance(error, Interrupted):
+        return 128 + error.number, f"interrupted ({error.number.name}); nothing was left half written."
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED, "interrupted; nothing was left half written."
     if isinstance(error, OSError):
         return _explain_os_error(error)
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):
+        return DataError.exit_code, f"a link leads back to itself: {error}. Check the path."
+    if isinstance(error, ValueError) and "embedded null" in str(error):
+        return UsageError.exit_code, "a name of a file holds the character NUL, which no disk takes. Remove it."
     if isinstance(error, MemoryError) or "not enough memory" in str(error):
         return 1, "not enough memory. Use fewer or shorter examples (--limit, --max-length) or a smaller batch."
     name = type(error).__name__
@@ -172,7 +190,8 @@ def _explain_os_error(error: OSError) -> tuple[int, str]:
     reason = error.strerror or str(error)
     if error.errno in DISK_ERRNOS:
         return DiskError.exit_code, f"{place}{reason}. Free some space or choose another place, then run it again."
-    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError):
+    unusable = error.errno in (errno.ENAMETOOLONG, errno.ELOOP)
+    if unusable or isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | PermissionError):
         return DataError.exit_code, f"{place}wanted a readable file, got: {reason}. Check the path."
     return 1, f"{place}{reason} ({type(error).__name__}). Run again with --debug to see where."
 
@@ -190,16 +209,29 @@ def quiet_libraries() -> None:
             reconfigure(errors="backslashreplace")
 
 
-def _raise_terminated(signum: int, frame: Any) -> NoReturn:
-    raise SystemExit(TERMINATED)  # unwinds, so that temporary files are removed
+class Interrupted(BaseException):
+    """A signal that ends the command; raised, so that it unwinds and temporary files are removed."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = signal.Signals(number)
 
 
-def _on_terminate(handler: Any) -> Any:
-    """Set the SIGTERM handler and return the previous one; outside the main thread nothing is changed."""
-    try:
-        return signal.signal(signal.SIGTERM, handler if handler is not None else signal.SIG_DFL)
-    except ValueError:
-        return None
+def _raise_interrupted(number: int, frame: Any) -> NoReturn:
+    raise Interrupted(number)
+
+
+def _on_signals(handlers: Mapping[int, Any]) -> dict[int, Any]:
+    """Set handlers and return the previous ones; outside the main thread nothing is changed.
+
+    A signal that is ignored stays ignored: so `nohup` keeps a command alive.
+    """
+    previous = {}
+    with contextlib.suppress(ValueError):  # not the main thread
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                previous[number] = signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+    return previous
 
 
 def progress(items: Iterable[Item], *, total: int | None = None, label: str = "") -> Iterator[Item]:

@@ -13,7 +13,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from probe.errors import DamagedError, DiskError, ProbeError, UnsafeError, UsageError
+from probe.held import PART, Seen, held, is_held, look_at, remove_left_parts
 
 MANIFEST = "manifest.json"
 MANIFEST_KEYS = ("kind", "schema_version", "provenance", "files")
@@ -29,7 +32,8 @@ def cache_directory() -> Path:
 def disk_errors(place: Path | str) -> Iterator[None]:
     """Turn an operating-system write error into a :class:`DiskError` that names the place.
 
-    A file where a directory is to go is a :class:`UsageError`; a pipe that nobody reads is no matter of the disk.
+    A file where a directory is to go, or a name that no disk takes, is a :class:`UsageError`; a pipe that nobody reads
+    is no matter of the disk.
     """
     try:
         yield
@@ -38,6 +42,8 @@ def disk_errors(place: Path | str) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError) as error:
         raise UsageError(f"cannot write {place}: {error.filename} is a file. Choose another --out.") from error
     except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise UsageError(f"cannot write {place}: {error.strerror}. Choose another --out.") from error
         raise DiskError(
             f"cannot write {place}: {error.strerror or error}; nothing was left half written. "
             "Free some space or choose another --out, then run the command again."
@@ -60,11 +66,12 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        remove_left_parts(path.parent, path.name)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
         os.close(handle)
     part = Path(name)
     try:
-        with disk_errors(path):
+        with disk_errors(path), held(part):
             yield part
             _sync(part)
             os.chmod(part, 0o644)
@@ -74,27 +81,69 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def atomic_directory(path: Path | str) -> Iterator[Path]:
-    """Yield an empty directory beside ``path`` that replaces ``path`` on success and vanishes on error."""
+def atomic_directory(path: Path | str, *, since: Seen | None = None, shared: bool = False) -> Iterator[Path]:
+    """Yield an empty directory beside ``path`` that replaces ``path`` on success and vanishes on error.
+
+    What comes to be at ``path`` meanwhile is not replaced: that is a :class:`DiskError`.
+
+    Args:
+        since: what lay at ``path`` when the run that this ends began; by default it began just now.
+        shared: several runs make the same directory here, and any of theirs will do.
+    """
     path = Path(path)
     with disk_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
+        remove_left_parts(path.parent, path.name)
+        before = since or look_at(path)
+        part = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent))
     try:
-        with disk_errors(path):
+        with disk_errors(path), held(part):
             yield part
             for file in sorted(part.rglob("*")):
                 if file.is_file():
                     _sync(file)
                     os.chmod(file, 0o644)
             os.chmod(part, 0o755)
+            if not shared and look_at(path) != before:
+                raise DiskError(
+                    f"{path} was written by something else while this run was under way, so it is not replaced. Look "
+                    "which of the two you want, and choose another --out."
+                )
             _swap(part, path)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if not is_held(part, unknown=False):  # by a reader of what was there: the next run removes it
+            shutil.rmtree(part, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def one_writer(path: Path | str) -> Iterator[None]:
+    """Be the only run that writes to ``path``, which need not exist, until the block ends.
+
+    Raises:
+        DiskError: another run, of this or another process, writes there.
+    """
+    path = Path(path)
+    missing = [folder for folder in path.parents if not folder.exists()]
+    with disk_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout as error:
+            raise DiskError(f"another run writes to {path}. Wait until it ends, or choose another --out.") from error
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # while it is held: who waits then takes a new one, as filelock sees to
+            os.unlink(lock.lock_file)
+        lock.release()
+        with contextlib.suppress(OSError):  # folders that were made for nothing
+            for folder in missing:
+                folder.rmdir()
 
 
 def _swap(part: Path, path: Path) -> None:
-    """Rename ``part`` to ``path``; what was there is left at ``part``, or goes."""
+    """Rename ``part`` to ``path``; what was there is left at ``part``."""
     if not path.exists():
         os.replace(part, path)
         return
@@ -107,7 +156,7 @@ def _swap(part: Path, path: Path) -> None:
     except BaseException:
         os.replace(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    os.replace(old, part)
 
 
 def _exchange(one: Path, two: Path) -> bool:
@@ -152,11 +201,14 @@ def sealed(value: dict[str, Any]) -> dict[str, Any]:
     return {**value, SEAL: _digest(value)}
 
 
-def check_seal(value: dict[str, Any], known: Collection[str], place: Path) -> None:
+def check_seal(value: dict[str, Any], known: Collection[str], place: Path, *, required: bool = False) -> None:
     """Raise DamagedError if the seal of ``value``, read from ``place``, is broken, or a key is not ``known``.
 
-    An unknown key may be a seal whose own name was altered. Files of before November 2026 have no seal.
+    An unknown key may be a seal whose own name was altered. Files of before November 2026 have no seal, but where one
+    is ``required``.
     """
+    if required and SEAL not in value:
+        raise DamagedError(f"{place} has no {SEAL}: it is damaged, or of an older version. Make it again.")
     rest = {key: part for key, part in value.items() if key != SEAL}
     if unknown := sorted(rest.keys() - set(known)):
         raise DamagedError(f"{place}: wanted the keys {', '.join(known)}, found {unknown[0]!r}; it is damaged.")
@@ -202,6 +254,8 @@ def read_manifest(directory: Path | str, kind: str, schema_version: int, *, veri
         manifest = json.loads(path.read_text(encoding="utf-8"))
         files = dict(manifest["files"])
         found = (manifest["kind"], manifest["schema_version"])
+        if not isinstance(manifest["provenance"], dict):
+            raise TypeError(f"provenance is {type(manifest['provenance']).__name__}, not key: value")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedError(f"{path} cannot be read ({error}); the {kind} is damaged. Make it again.") from error
     if found != (kind, schema_version):
@@ -217,7 +271,11 @@ def read_manifest(directory: Path | str, kind: str, schema_version: int, *, veri
 def refuse_outside(directory: Path, name: str, kind: str) -> None:
     """Raise UnsafeError where ``name`` is a link or not inside ``directory``."""
     path = directory / name
-    if path.is_symlink() or not path.resolve().is_relative_to(directory.resolve()):
+    try:
+        outside = path.is_symlink() or not path.resolve().is_relative_to(directory.resolve())
+    except (ValueError, OSError, RuntimeError) as error:  # a NUL, 300 letters, a loop of links
+        raise DamagedError(f"{directory}: {name[:40]!r} is no name of a file ({error}); it is damaged.") from error
+    if outside:
         raise UnsafeError(f"{directory}/{name} is a link or lies outside the {kind}; refused.")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from probe import cli
 from probe.scoring.hierarchical import RESAMPLES
+from probe.scoring.statistics import MOST_RESAMPLES
 
 DESCRIPTION = """Compare training runs over seeds and texts. RUNS are checkpoints, run records, folders of either (the
 --out of analysis.study.run), or what this command wrote before. Runs are grouped by pair and name, and paired by seed
@@ -26,7 +27,8 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="directory for the files")
     parser.add_argument("--reference", default="sft", metavar="ARM", help="what arms are compared with (default: sft)")
     parser.add_argument("--plan", nargs="+", type=Path, default=[], metavar="FILE", help="other plans (YAML)")
-    parser.add_argument("--resamples", type=cli.positive, default=RESAMPLES, help="bootstrap draws (default: 10000)")
+    parser.add_argument("--resamples", type=cli.at_most(MOST_RESAMPLES), default=RESAMPLES,
+        help="bootstrap draws (default: 10000)")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap (default: 0)")
     cli.add_common(parser, json_report=True)
     return parser

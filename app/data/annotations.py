@@ -20,9 +20,11 @@ from filelock import FileLock
 from probe.errors import DataError, UnsafeError
 from probe.files import atomic_file, disk_errors
 from probe.gold.reading import Gold, Link, gold_from_record, gold_record
+from probe.held import remove_left_parts
 
 LEVELS = ("none", "possible", "sure")
 NAME = re.compile(r"\w[\w .'-]{0,39}")  # of an annotator
+HASHED = re.compile(r"_[0-9a-f]{8}$")
 Links = Mapping[Link, str]  # cells that are linked, each "sure" or "possible"
 
 
@@ -89,7 +91,7 @@ class Annotations:
     def load(self, annotator: str, example_id: str) -> Saved | None:
         """What is saved, None if nothing is. Raises DataError for a file that is no annotation of that example."""
         path = self.path(annotator, example_id)
-        return _read(path, example_id) if path.is_file() else None
+        return _read(path, example_id, annotator) if path.is_file() else None
 
     def save(self, annotator: str, links: Links, base: Saved, settled: frozenset[Link] = frozenset()) -> Saved:
         """Save ``links``, which were made from ``base``; returns what is on disk then.
@@ -105,7 +107,8 @@ class Annotations:
         with disk_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(path):
-            disk = _read(path, base.gold.id) if path.is_file() else None
+            remove_left_parts(path.parent)
+            disk = _read(path, base.gold.id, annotator) if path.is_file() else None
             fresh: tuple[Dispute, ...] = ()
             if disk is not None and disk.version != base.version:
                 if _tokens(disk.gold) != _tokens(base.gold):
@@ -147,9 +150,12 @@ class Annotations:
 
 
 def file_name(text: str) -> str:
-    """A file name for any text: letters, digits, dash and dot; a hash tells apart what that does not."""
+    """A file name for any text: letters, digits, dash and dot; a hash tells apart what that does not.
+
+    A text that itself ends like such a hash gets one too: or "anna_bf4fccd6" would be the file of "Anna".
+    """
     plain = re.sub(r"[^a-z0-9.-]+", "_", text.casefold()).strip("._-")[:60]
-    if plain and plain == text:
+    if plain and plain == text and not HASHED.search(plain):
         return plain
     digest = hashlib.sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:8]
     return f"{plain or 'x'}_{digest}"
@@ -171,7 +177,7 @@ def _tokens(gold: Gold) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     return gold.text, gold.student_tokens, gold.teacher_tokens
 
 
-def _read(path: Path, example_id: str | None = None) -> Saved:
+def _read(path: Path, example_id: str | None = None, annotator: str | None = None) -> Saved:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         json.dumps(record, ensure_ascii=False).encode()  # halves of characters, which no page can show, raise here
@@ -182,6 +188,8 @@ def _read(path: Path, example_id: str | None = None) -> Saved:
         raise DataError(f"{path} is no annotation ({error}). Move it away, then annotate again.") from error
     if example_id is not None and gold.id != example_id:
         raise DataError(f"{path}: wanted an annotation of {example_id!r}, found {gold.id!r}. Move it away.")
+    if annotator is not None and gold.annotator != annotator:
+        raise DataError(f"{path}: wanted the work of {annotator!r}, found that of {gold.annotator!r}. Move it away.")
     return saved
 
 

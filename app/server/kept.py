@@ -62,7 +62,7 @@ def read_report(place: Path) -> Report | None:
 
 def write_report(report: Report, place: Path) -> None:
     """Keep a report at ``place``, whole or not at all. Raises DiskError."""
-    with atomic_directory(place) as part:
+    with atomic_directory(place, shared=True) as part:
         for field in dataclasses.fields(report):
             value = getattr(report, field.name)
             if isinstance(value, pd.DataFrame):

@@ -8,6 +8,7 @@ from pathlib import Path
 from probe import cli
 from probe.distillation.config import read_recipe
 from probe.errors import UsageError
+from probe.files import one_writer
 
 EXAMPLES = """
   python -m probe cache probe/recipes/dskd-cma.yaml --set data=dolly.jsonl teacher=my/llama-72b --out llama-72b.packed
@@ -26,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """``python -m probe cache``."""
+    with one_writer(args.out):
+        _cache(args)
+
+
+def _cache(args: argparse.Namespace) -> None:
     from probe.distillation.packed_teacher import is_packed, pack_teacher  # torch: seconds, so not for --help
     from probe.distillation.setup import prepare
     from probe.models.loading import resolve_model

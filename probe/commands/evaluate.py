@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import get_args
@@ -13,6 +15,7 @@ import pandas as pd
 from probe import cli
 from probe.evaluation.evaluate import evaluate, read_data, write_tables
 from probe.evaluation.options import SEEDS, EvaluationOptions, Precision, Sampling
+from probe.files import one_writer
 from probe.scoring import statistics
 from probe.scoring.report_text import aligned, records
 
@@ -50,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--likelihood", action="store_true", help="also bits per byte of the answers, and chunk KL to the teacher")
     add("--likelihood-only", action="store_true", help="nothing else: no response is generated")
     add("--teacher", default="", metavar="NAME_OR_DIR", help="where the teacher is, if not where training found it")
-    add("--resamples", default=statistics.RESAMPLES, type=cli.positive, metavar="N",
+    add("--resamples", default=statistics.RESAMPLES, type=cli.at_most(statistics.MOST_RESAMPLES), metavar="N",
         help=f"of the bootstrap (default: {statistics.RESAMPLES})")  # fmt: skip
     cli.add_common(parser, json_report=True)
 
@@ -63,11 +66,18 @@ def run(args: argparse.Namespace) -> None:
         responses=not args.likelihood_only, likelihood=args.likelihood or args.likelihood_only, teacher=args.teacher,
     )  # fmt: skip
     data = read_data(args.data, args.in_domain, args.limit)
-    frames = evaluate(args.checkpoint, data, options, against=args.against, out=args.out, watched=cli.progress)
-    written = write_tables(frames, args.out) if args.out else []
+    with one_writer(args.out) if args.out else contextlib.nullcontext():
+        frames = evaluate(
+            args.checkpoint, data, options, against=args.against, out=args.out, watched=cli.progress, report=_note
+        )
+        written = write_tables(frames, args.out) if args.out else []
     shown = {name: records(frame) for name, frame in frames.items() if name not in ("responses", "likelihood")}
     lines = [*report_lines(frames), *(f"wrote {path}" for path in written)]
     cli.report({**shown, "written": [str(path) for path in written]}, lines, as_json=args.json)
+
+
+def _note(line: str) -> None:
+    print(f"note: {line}", file=sys.stderr, flush=True)
 
 
 def report_lines(frames: dict[str, pd.DataFrame]) -> Iterable[str]:

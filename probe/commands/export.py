@@ -7,7 +7,7 @@ from pathlib import Path
 
 from probe import cli
 from probe.errors import UsageError
-from probe.files import atomic_directory
+from probe.files import atomic_directory, one_writer
 
 DESCRIPTION = """Write the student of a checkpoint as a plain Hugging Face directory, which AutoModelForCausalLM loads
 without this library. A checkpoint that is stored as its difference from a base model is put together and merged."""
@@ -29,13 +29,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Load, put together, write."""
-    if args.out.exists() and not args.overwrite:
-        raise UsageError(f"{args.out} exists already. Add --overwrite to replace it, or choose another --out.")
-    if args.out.exists() and any(args.out.iterdir()) and not (args.out / "config.json").is_file():
-        raise UsageError(f"{args.out} is not a model directory, so --overwrite does not replace it.")
-    size = export(args.checkpoint, args.out, args.dtype)
+    with one_writer(args.out):
+        _check_out(args.out, overwrite=args.overwrite)
+        size = export(args.checkpoint, args.out, args.dtype)
     line = f"wrote {args.out}: {size / 1e6:.1f} MB, {args.dtype}"
     cli.report({"out": str(args.out), "bytes": size, "dtype": args.dtype}, [line], as_json=args.json)
+
+
+def _check_out(out: Path, *, overwrite: bool) -> None:
+    if out.exists() and not overwrite:
+        raise UsageError(f"{out} exists already. Add --overwrite to replace it, or choose another --out.")
+    if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
+        raise UsageError(f"{out} is not a model directory, so --overwrite does not replace it.")
 
 
 def export(checkpoint: Path, out: Path, dtype: str = "float32") -> int:

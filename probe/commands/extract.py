@@ -8,7 +8,7 @@ from pathlib import Path
 
 from probe import cli
 from probe.errors import ProbeError, UsageError
-from probe.files import MANIFEST, read_manifest, sha256_of
+from probe.files import MANIFEST, one_writer, read_manifest, sha256_of
 from probe.text.examples import read_examples
 from probe.text.tokenization import MAX_LENGTH
 from probe.version import __version__
@@ -55,6 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Read, extract, write; report what was written and how fast."""
+    with one_writer(args.out):
+        _extract(args)
+
+
+def _extract(args: argparse.Namespace) -> None:
     if args.out.exists() and not args.overwrite:
         if not is_finished(args):
             raise UsageError(f"{args.out} exists already. Add --overwrite to replace it, or choose another --out.")

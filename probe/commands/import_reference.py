@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from probe import cli
+from probe.files import one_writer
 from probe.reference.import_reference import METHODS, Imported, ImportOptions, import_reference
 
 DESCRIPTION = """Turn a Hugging Face directory and projector.pt, as the public DSKD or DSKD-KQ training code saves them,
@@ -53,7 +55,11 @@ def run(args: argparse.Namespace) -> None:
     """Import, report what was written."""
     options = cli.options_of(ImportOptions, args)
     command = cli.command_line("import-reference", args, RECORDED)
-    imported = import_reference(options, command=command, watched=cli.progress)
+    with contextlib.ExitStack() as stack:
+        for place in dict.fromkeys((options.out, options.maps_out, options.teacher_out)):
+            if place is not None:
+                stack.enter_context(one_writer(place))
+        imported = import_reference(options, command=command, watched=cli.progress)
     cli.report(_values(options, imported), _lines(options, imported), as_json=args.json)
 
 

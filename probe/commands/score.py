@@ -37,7 +37,8 @@ def add_report_arguments(parser: argparse.ArgumentParser) -> None:
         "NULL-align). The signature says it",
     )  # fmt: skip
     parser.add_argument("--threshold", default=0.1, type=float, help="for threshold and both-directions (default 0.1)")
-    parser.add_argument("--resamples", default=statistics.RESAMPLES, type=cli.positive, help="bootstrap resamples")
+    parser.add_argument("--resamples", default=statistics.RESAMPLES, type=cli.at_most(statistics.MOST_RESAMPLES),
+        help="bootstrap resamples")  # fmt: skip
     parser.add_argument("--seed", default=0, type=int, help="of the resampling (default 0)")
     cli.add_common(parser, json_report=True)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 from probe import cli
 from probe.distillation.config import TrainConfig, origins, read_recipe
 from probe.errors import ProbeError, UsageError
+from probe.files import one_writer
 
+MOST_THREADS = 1024  # ten times that many end the process without a word (2 cores, 2026)
 EXAMPLES = """
   python -m probe train probe/recipes/sft.yaml --set data=dolly.jsonl student=my/gpt2 --out out/train/sft
   python -m probe train probe/recipes/dskd-cma.yaml --set steps=200 seed=1 --out runs/short --resume
@@ -26,21 +30,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--flops", type=float, metavar="N", help="with --dry-run: operations a second, for the time")
     parser.add_argument("--resume", action="store_true", help="go on from an interrupted run with the same --out")
     parser.add_argument("--overwrite", action="store_true", help="replace an existing checkpoint at --out")
-    parser.add_argument("--threads", type=cli.positive, help="CPU threads (PyTorch's choice by default)")
+    parser.add_argument("--threads", type=cli.at_most(MOST_THREADS), help="CPU threads (PyTorch's choice by default)")
     cli.add_common(parser, json_report=True)
 
 
 def run(args: argparse.Namespace) -> None:
     """``python -m probe train``."""
     config = read_recipe(args.recipe, args.set)
-    if not args.dry_run:
+    if args.dry_run:
+        _use_threads(args.threads)
+        return _dry_run(config, origins(args.recipe, args.set), args.flops, as_json=args.json)
+    if args.out is None:
+        raise UsageError("--out is missing: wanted the checkpoint directory to write, or --dry-run.")
+    alone = os.environ.get("RANK", "0") == "0"  # of the processes of `accelerate launch` the first one writes
+    with one_writer(args.out) if alone else contextlib.nullcontext():
         _check_out(args.out, overwrite=args.overwrite)
+        _train(config, args)
+
+
+def _use_threads(threads: int | None) -> None:
     import torch  # seconds, so not for --help, nor before the recipe is known to be one
 
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    if args.dry_run:
-        return _dry_run(config, origins(args.recipe, args.set), args.flops, as_json=args.json)
+    if threads:
+        torch.set_num_threads(threads)
+
+
+def _train(config: TrainConfig, args: argparse.Namespace) -> None:
+    _use_threads(args.threads)
     from probe.distillation.engine import is_first_process
     from probe.distillation.trainer import train
 
@@ -49,10 +65,8 @@ def run(args: argparse.Namespace) -> None:
         cli.report(metrics, [f"wrote {args.out}\n{_summary(metrics)}"], as_json=args.json)
 
 
-def _check_out(out: Path | None, *, overwrite: bool) -> None:
+def _check_out(out: Path, *, overwrite: bool) -> None:
     """--overwrite deletes what is there, so it must be a checkpoint (perhaps a damaged one), or empty."""
-    if out is None:
-        raise UsageError("--out is missing: wanted the checkpoint directory to write, or --dry-run.")
     if not out.exists():
         return
     if not overwrite:

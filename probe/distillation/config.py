@@ -22,6 +22,7 @@ DIVERGENCES = (
     "skewed_forward_kl",
     "skewed_reverse_kl",
     "adaptive_kl",
+    "adaptive_kl-released",
 )
 
 
@@ -229,7 +230,7 @@ def _read_values(path: Path) -> dict[str, Any]:
         raise UsageError(f"no recipe at {path}. The shipped ones are in probe/recipes/.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, ValueError) as error:  # ValueError: not UTF-8, or a date that does not exist
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # not UTF-8, no such date, thousands of brackets
         raise UsageError(f"{path} is not valid YAML: {error}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: wanted `key: value` lines, found {type(values).__name__}.")
@@ -248,7 +249,7 @@ def _read_overrides(overrides: list[str]) -> dict[str, Any]:
             raise UsageError(f"--set wants key=value, found {override!r}.")
         try:
             values[key] = yaml.safe_load(text)
-        except (yaml.YAMLError, ValueError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:
             if hints.get(key) is not str:
                 raise UsageError(f"--set {key}: {text!r} is not a YAML value.") from error
         if hints.get(key) is str and not isinstance(values.get(key), str):

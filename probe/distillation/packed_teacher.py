@@ -17,7 +17,7 @@ from torch import Tensor
 from probe.distillation.finite import check_finite
 from probe.distillation.frozen_teacher import FrozenTeacher
 from probe.distillation.teacher_cache import SHARD_EXAMPLES, TeacherCache, model_fingerprint, state_key
-from probe.errors import UsageError
+from probe.errors import DamagedError, UsageError
 from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, write_manifest
 from probe.models.loading import embedding_name
 from probe.text.tokenization import TokenizedSide
@@ -26,11 +26,32 @@ KIND = "packed teacher"
 SCHEMA_VERSION = 1
 HEAD = "head.safetensors"
 STATES = "states"
+# Of a teacher's directory: its configuration and tokenizer; notes that lie beside them are nobody's business.
+COPIED = (
+    "config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "vocab.json", "vocab.txt", "merges.txt", "chat_template.jinja",
+)  # fmt: skip
 
 
 def is_packed(directory: Path) -> bool:
     """Whether a model directory is a packed teacher."""
     return (directory / MANIFEST).is_file() and (directory / HEAD).is_file()
+
+
+def check_packed(directory: Path) -> None:
+    """Check every file of a packed teacher but its states, which are checked when they are read.
+
+    Raises:
+        DamagedError: a file is missing or altered, or lies there without being in the manifest.
+    """
+    manifest = read_manifest(directory, KIND, SCHEMA_VERSION, verify=False)
+    files = manifest["files"]
+    for name in files:
+        if not name.startswith(f"{STATES}/"):
+            check_file(directory, name, files[name], KIND)
+    for file in sorted(file for file in directory.rglob("*") if file.is_file() and file.name != MANIFEST):
+        if (name := file.relative_to(directory).as_posix()) not in files:
+            raise DamagedError(f"{file} is not in the manifest of its {KIND}; remove it, or make the {KIND} again.")
 
 
 def pack_teacher(
@@ -45,7 +66,7 @@ def pack_teacher(
     fingerprint = model_fingerprint(directory)
     with atomic_directory(out) as part:
         for file in directory.iterdir():
-            if file.suffix in (".json", ".txt", ".model") and not file.name.endswith((".index.json", MANIFEST)):
+            if file.name in COPIED or file.suffix == ".model":
                 shutil.copyfile(file, part / file.name)
         tables = {embedding_name(directory): _narrowest(teacher.embeddings)}
         save_file(tables, part / "model.safetensors", {"format": "pt"})
@@ -70,10 +91,8 @@ def read_packed(directory: Path, table: Tensor, sides: Sequence[TokenizedSide], 
         NonFiniteError: NaN or infinity in its head or states.
         UsageError: texts that were not packed (other data, lengths or tokenizers).
     """
-    manifest = read_manifest(directory, KIND, SCHEMA_VERSION, verify=False)
-    provenance = manifest["provenance"]
-    for name in (HEAD, "model.safetensors"):
-        check_file(directory, name, manifest["files"].get(name, ""), KIND)
+    check_packed(directory)
+    provenance = read_manifest(directory, KIND, SCHEMA_VERSION, verify=False)["provenance"]
     head = load_file(directory / HEAD)
     check_finite(head, str(directory / HEAD), "Pack the teacher again: python -m probe cache RECIPE --out DIR.")
     cache = TeacherCache(directory / STATES, provenance["fingerprint"], provenance["dtype"])

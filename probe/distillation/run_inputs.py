@@ -5,7 +5,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import nn
 
@@ -45,14 +44,12 @@ def input_digests(
     }
 
 
-def check_inputs(begun: Any, now: Mapping[str, str], directory: Path) -> None:
-    """Refuse to go on from a state that was begun with other inputs; ``begun`` is None in states of older versions.
+def check_inputs(begun: Mapping[str, str], now: Mapping[str, str], directory: Path) -> None:
+    """Refuse to go on from a state that was begun with other inputs.
 
     Raises:
         UsageError: names what changed.
     """
-    if begun is None:
-        return
     if changed := [name for name in {**now, **begun} if begun.get(name) != now.get(name)]:
         raise UsageError(
             f"{directory} was begun with other contents of: {', '.join(changed)}. Put them back as they were, or "

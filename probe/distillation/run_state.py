@@ -16,9 +16,10 @@ from probe.distillation.optimisation import restore_training_state
 from probe.distillation.run_inputs import check_inputs
 from probe.distillation.setup import Setup
 from probe.errors import DamagedError, UsageError
-from probe.files import atomic_file, refuse_outside, sha256_of, write_json
+from probe.files import atomic_file, check_seal, refuse_outside, sealed, sha256_of, write_json
 
 Curve = list[dict[str, float]]
+KEYS = ("step", "file", "sha256", "settings", "inputs", "curve")  # of state.json
 
 
 def save_state(setup: Setup, state: Mapping[str, Tensor], directory: Path, step: int, curve: Curve) -> None:
@@ -35,7 +36,7 @@ def save_state(setup: Setup, state: Mapping[str, Tensor], directory: Path, step:
         "inputs": dict(setup.inputs),
         "curve": curve,
     }
-    write_json(directory / "state.json", pointer)
+    write_json(directory / "state.json", sealed(pointer))
     for old in directory.glob("state-*.safetensors"):
         if old != file:
             old.unlink()
@@ -54,11 +55,12 @@ def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path
         return 0, []
     try:
         saved = json.loads(pointer.read_text(encoding="utf-8"))
-        file, digest, step, curve, begun = (saved[k] for k in ("file", "sha256", "step", "curve", "settings"))
+        check_seal(saved, KEYS, pointer, required=True)
+        step, file, digest, begun, inputs, curve = (saved[key] for key in KEYS)
         settings = setup.config.as_dict()
         if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
             raise UsageError(f"{directory} was begun with another {', '.join(changed)}; set it so, or delete it.")
-        check_inputs(saved.get("inputs"), setup.inputs, directory)
+        check_inputs(inputs, setup.inputs, directory)
         refuse_outside(directory, file, "saved state")
         if not (directory / file).is_file() or sha256_of(directory / file) != digest:
             raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")

@@ -21,7 +21,7 @@ from probe.distillation.losses.key_query import Discriminator
 from probe.distillation.losses.transport import ConditionalTransport
 from probe.distillation.measure import Tables
 from probe.distillation.optimisation import Trained
-from probe.distillation.packed_teacher import is_packed, read_packed
+from probe.distillation.packed_teacher import check_packed, is_packed, read_packed
 from probe.distillation.plain_head import check_plain_head
 from probe.distillation.run_inputs import input_digests
 from probe.distillation.sharded import on_cpu, whole_tensor
@@ -102,6 +102,8 @@ def prepare(config: TrainConfig, report: Announce = lambda line: None) -> Setup:
     """Load, tokenize, fill the teacher cache and calibrate; all that is random is fixed by ``config.seed``."""
     training, held_out = training_examples(config)
     teacher_directory = resolve_model(config.teacher)
+    if is_packed(teacher_directory):
+        check_packed(teacher_directory)
     teacher_tokenizer = load_tokenizer(teacher_directory)
     teacher_embeddings = input_embeddings(teacher_directory)
     check_finite({"its input embedding table": teacher_embeddings}, f"the teacher {config.teacher}", NO_RUN)

@@ -18,7 +18,7 @@ from probe.distillation.probe_curve import read_pairs
 from probe.distillation.setup import Setup
 from probe.distillation.sharded import spread_like, whole_tensor
 from probe.errors import DamagedError, UsageError
-from probe.files import atomic_file, sha256_of, write_json
+from probe.files import atomic_file, check_seal, sealed, sha256_of, write_json
 from probe.scoring.tables import SCHEMA_VERSION, write_csv
 from probe.version import __version__
 
@@ -113,7 +113,7 @@ class Stopping:
         if new:
             self._keep(self._rows[-1])
         if self._writes:
-            write_json(self._directory / STATE, {"rows": self._rows})
+            write_json(self._directory / STATE, sealed({"rows": self._rows}))
             self._prune()
         self._report(f"step {step}: watched bits per byte {value:.4f}" + " (the best so far)" * new)
 
@@ -178,7 +178,8 @@ class Stopping:
 
 def _read(path: Path) -> list[dict[str, Any]]:
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["rows"]
-        return [{key: row[key] for key in ("step", "bits_per_byte", "sha256")} for row in rows]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        check_seal(values, ("rows",), path, required=True)
+        return [{key: row[key] for key in ("step", "bits_per_byte", "sha256")} for row in values["rows"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedError(f"{path}: cannot read what was watched ({error}); delete {path.parent}.") from error

@@ -26,6 +26,7 @@ from probe.distillation.stopping import Stopping
 from probe.distillation.students.delta import delta_student
 from probe.distillation.students.lora import plain_student
 from probe.distillation.watch import Watch
+from probe.held import Seen, look_at
 from probe.models.checkpoint import save_checkpoint
 
 
@@ -39,8 +40,9 @@ def train(
 
     Raises:
         NonFiniteError: a loss or gradient is NaN or infinite; names it, and nothing is written.
+        DiskError: the disk refuses, or something else came to be at ``out`` meanwhile, which is not replaced.
     """
-    accelerator = start(config)
+    accelerator, since = start(config), look_at(out)
     report = report if accelerator.is_main_process else lambda line: None
     with accelerator.main_process_first():  # which fills the teacher cache for all
         setup = prepare(config, report)
@@ -66,7 +68,7 @@ def train(
     if accelerator.is_main_process and texts:
         write_held_out(state_directory / HELD_OUT, setup, start_bits, texts)
         files.append(state_directory / HELD_OUT)
-    metrics = _publish(engine, out, before, gap, curve, measured, files)
+    metrics = _publish(engine, out, since, before, gap, curve, measured, files)
     if accelerator.is_main_process:
         shutil.rmtree(state_directory, ignore_errors=True)
     accelerator.wait_for_everyone()
@@ -158,6 +160,7 @@ def _log_line(entry: dict[str, float], steps: int, seconds: float) -> str:
 def _publish(
     engine: Engine,
     out: Path,
+    since: Seen,
     before: dict[str, float],
     gap: KeyQueryGap | None,
     curve: Curve,
@@ -194,6 +197,7 @@ def _publish(
         card=model_card(setup, metrics),
         extras=extras,
         dtype=torch.float16 if setup.config.save_dtype == "float16" else torch.float32,
+        since=since,
     )
     return metrics
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from probe.text.one_side import Side
 
 JOURNAL = "responses.jsonl"
+Report = Callable[[str], None]
 Watched = Callable[..., Iterable[Any]]  # (items, total=, label=): hands the items on, and may count them
 
 
@@ -61,6 +62,7 @@ def evaluate(
     against: str | None = None,
     out: Path | None = None,
     watched: Watched = _unwatched,
+    report: Report = lambda line: None,
 ) -> dict[str, pd.DataFrame]:
     """The tables ``evaluation`` and ``responses``, and with ``against`` ``comparisons``, by name.
 
@@ -72,13 +74,14 @@ def evaluate(
         against: this one is evaluated too, and every other is compared with it.
         out: directory of the journal; responses that are in it are not drawn again. None keeps nothing.
         watched: is handed the stream of responses of a model, ``total`` and ``label``, and hands it on.
+        report: is told of models that cannot be run as usual, and of altered lines of the journal.
 
     Raises:
-        UsageError: two checkpoints of one name. DamagedError, UnsafeError: one that cannot be loaded.
+        UsageError: two checkpoints of one name. DamagedError, UnsafeError: one that cannot be loaded or run.
         NonFiniteError: NaN or infinity in a model's logits. DiskError: the journal cannot be written.
     """
     subjects, reference = find_subjects(checkpoints, against)
-    frames = _generated(subjects, data, options, reference, out, watched) if options.responses else {}
+    frames = _generated(subjects, data, options, reference, out, watched, report) if options.responses else {}
     return frames | (_likelihoods(subjects, data, options, reference) if options.likelihood else {})
 
 
@@ -89,10 +92,13 @@ def _generated(
     reference: str | None,
     out: Path | None,
     watched: Watched,
+    report: Report,
 ) -> dict[str, pd.DataFrame]:
     """The tables of generated responses."""
     with ResponseJournal(out / JOURNAL if out else None) as journal:
-        parts = [part for one in subjects for part in evaluate_subject(one, data, options, journal, watched)]
+        if journal.altered:
+            report(f"{journal.altered} lines of {out}/{JOURNAL} are altered or torn; their responses are drawn again")
+        parts = [part for one in subjects for part in evaluate_subject(one, data, options, journal, watched, report)]
     frames = {"evaluation": evaluation_frame(parts, resamples=options.resamples), "responses": responses_frame(parts)}
     if reference is not None:
         frames["comparisons"] = comparisons_frame(parts, reference, resamples=options.resamples)
@@ -179,7 +185,12 @@ def find_subject(name: str) -> Subject:
 
 
 def evaluate_subject(
-    subject: Subject, data: Sequence[DataSet], options: EvaluationOptions, journal: ResponseJournal, watched: Watched
+    subject: Subject,
+    data: Sequence[DataSet],
+    options: EvaluationOptions,
+    journal: ResponseJournal,
+    watched: Watched,
+    report: Report = lambda line: None,
 ) -> list[Evaluated]:
     """All responses of one model, from the journal or drawn now, with their scores."""
     from probe.distillation.teacher_cache import model_fingerprint
@@ -199,10 +210,11 @@ def evaluate_subject(
     }
     todo = {key: one for part in wanted.values() for key, one in part.items() if key not in journal.known}
     if todo:
-        _draw(subject, side, todo, options, journal, watched)
+        _draw(subject, side, todo, options, journal, watched, report)
     return [
         Evaluated(
-            subject.name, subject.method, part.name, part.domain, signature(options, model, part),
+            subject.name, subject.method, part.name, part.domain,
+            signature(options, model, part, {journal.known[key].way for key in wanted[part.name]}),
             options.seeds, tuple(_scored(*one, journal.known[key]) for key, one in wanted[part.name].items()),
         )
         for part in data
@@ -216,14 +228,15 @@ def _draw(
     options: EvaluationOptions,
     journal: ResponseJournal,
     watched: Watched,
+    report: Report,
 ) -> None:
     from probe.evaluation.generation import Request, respond
 
     model = _load(subject, options.dtype)
     keys, requests = list(todo), [Request(*wanted) for wanted in todo.values()]
-    made = respond(model, side, requests, options.sampling, batch_size=options.batch_size)
+    made = respond(model, side, requests, options.sampling, batch_size=options.batch_size, report=report)
     for place, response in watched(made, total=len(keys), label=f"{subject.name}: responses"):
-        journal.add(DrawnResponse(keys[place], response.text, response.n_tokens, response.ended, response.prompt_cut))
+        journal.add(DrawnResponse(keys[place], *astuple(response)))
 
 
 def _load(subject: Subject, dtype: str) -> PreTrainedModel:
@@ -242,14 +255,18 @@ def _scored(example: Example, seed: int, drawn: DrawnResponse) -> ScoredResponse
     )
 
 
-def signature(options: EvaluationOptions, model: str, data: DataSet) -> str:
-    """How a score was made: metric, sampling, limits, seeds, precision, and hashes of weights and data."""
+def signature(options: EvaluationOptions, model: str, data: DataSet, ways: Iterable[str] = ()) -> str:
+    """How a score was made: metric, sampling, limits, seeds, precision, and hashes of weights and data.
+
+    ``ways``: how responses were drawn, where not as usual.
+    """
+    unusual = "".join(f"|way:{way}" for way in sorted(ways) if way)
     limit = f"+first-{data.limit}" if data.limit else ""
     sampling, seeds = options.sampling, "+".join(map(str, options.seeds))
     return (
         f"{metric_signature()}|sampling:t{sampling.temperature:g}+p{sampling.top_p:g}|prompt:{sampling.max_prompt_length}|"
         f"new:{sampling.max_new_tokens}|seeds:{seeds}|dtype:{options.dtype}|model:{model[:8]}|version:{__version__}|"
-        f"data:{data.digest}{limit}"
+        f"data:{data.digest}{limit}{unusual}"
     )
 
 

@@ -8,17 +8,17 @@ checkpoints get the same numbers for the same example and seed, which makes thei
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from probe.errors import NonFiniteError, UsageError
+from probe.errors import UsageError
+from probe.evaluation.decoding import Decoding, Way, find_way
 from probe.evaluation.options import Sampling
 from probe.text.examples import Example
 from probe.text.one_side import Side
@@ -37,12 +37,16 @@ class Request:
 
 @dataclass(frozen=True)
 class Response:
-    """A drawn response. ``ended``: by its end token, not by the limit. ``prompt_cut``: the prompt was too long."""
+    """A drawn response. ``ended``: by its end token, not by the limit. ``prompt_cut``: the prompt was too long.
+
+    ``way``: how, where not as usual (:class:`probe.evaluation.decoding.Way`).
+    """
 
     text: str
     n_tokens: int
     ended: bool
     prompt_cut: bool
+    way: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,23 +85,38 @@ def pick(
 
 
 def respond(
-    model: PreTrainedModel, side: Side, requests: Sequence[Request], sampling: Sampling, *, batch_size: int = 16
+    model: PreTrainedModel,
+    side: Side,
+    requests: Sequence[Request],
+    sampling: Sampling,
+    *,
+    batch_size: int = 16,
+    report: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[int, Response]]:
     """Yield (index of the request, its response), the shortest prompts first.
 
     Args:
-        model: a causal language model in evaluation mode.
+        model: a causal language model in evaluation mode; one that cannot be run as it is, is changed
+            (:func:`probe.evaluation.decoding.find_way`).
         side: its tokenizer.
+        report: is told where the model is not run as usual.
 
     Raises:
         UsageError: prompt and response together would have more positions than the model.
         NonFiniteError: NaN or infinity in the logits.
+        DamagedError: the model's own forward fails.
     """
     _check_positions(model, sampling)
     rows = [_row(place, request, side, sampling) for place, request in enumerate(requests)]
     rows.sort(key=lambda row: (len(row.ids), row.place))
-    for first in range(0, len(rows), batch_size):
-        yield from _batch(model, side, rows[first : first + batch_size], sampling)
+    if not rows:
+        return
+    way = find_way(model, [row.ids for row in rows], side.eos)
+    if str(way):
+        report(f"{type(model).__name__} cannot be run as usual, so its responses are drawn with {way}")
+    size = batch_size if way.batched else 1
+    for first in range(0, len(rows), size):
+        yield from _batch(model, side, rows[first : first + size], sampling, way)
 
 
 def _row(place: int, request: Request, side: Side, sampling: Sampling) -> _Row:
@@ -117,60 +136,30 @@ def _check_positions(model: PreTrainedModel, sampling: Sampling) -> None:
 
 @torch.inference_mode()
 def _batch(
-    model: PreTrainedModel, side: Side, rows: Sequence[_Row], sampling: Sampling
+    model: PreTrainedModel, side: Side, rows: Sequence[_Row], sampling: Sampling, way: Way
 ) -> Iterator[tuple[int, Response]]:
     """Draw one batch, padded on the left; a row that has ended is dropped, so that time goes by tokens drawn.
 
     A loop of its own: `generate` keeps ended rows to the end, and mixes in the model's generation_config.json (top-k,
     penalties, other end tokens), which must not change what is measured.
     """
-    ids, mask = _left_padded([row.ids for row in rows], side.eos)
-    ids, mask = ids.to(model.device), mask.to(model.device)
+    decoding = Decoding(model, way, [row.ids for row in rows], side.eos)
     draws = torch.from_numpy(np.stack([row.draws for row in rows])).to(model.device)
     drawn: list[list[int]] = [[] for _ in rows]
-    alive, cache = list(range(len(rows))), None
+    alive = list(range(len(rows)))
     for step in range(sampling.max_new_tokens):
-        logits, cache = _next_logits(model, ids, mask, cache)
-        ids = pick(logits, draws[:, step], sampling.temperature, sampling.top_p).unsqueeze(-1)
-        mask = torch.cat([mask, torch.ones_like(ids)], dim=-1)
-        for place, token in zip(alive, ids[:, 0].tolist(), strict=True):
+        tokens = pick(decoding.logits(), draws[:, step], sampling.temperature, sampling.top_p)
+        decoding.append(tokens)
+        for place, token in zip(alive, tokens.tolist(), strict=True):
             drawn[place].append(token)
         alive = [place for place in alive if drawn[place][-1] != side.eos]
         if not alive:
             break
-        going = ids[:, 0] != side.eos
+        going = tokens != side.eos
         if not bool(going.all()):
-            ids, mask, draws = ids[going], mask[going], draws[going]
-            cache.batch_select_indices(going.nonzero().squeeze(-1))
-    for row, tokens in zip(rows, drawn, strict=True):
-        ended = tokens[-1] == side.eos
-        kept = tokens[:-1] if ended else tokens
-        yield row.place, Response(side.decode(kept).strip(), len(kept), ended, row.cut)
-
-
-def _left_padded(
-    sequences: Sequence[Sequence[int]], filler: int
-) -> tuple[Int[Tensor, "batch sequence"], Int[Tensor, "batch sequence"]]:
-    """Ids and attention mask; every row's next position is the last one."""
-    width = max(map(len, sequences))
-    ids = torch.full((len(sequences), width), filler)
-    mask = torch.zeros_like(ids)
-    for place, sequence in enumerate(sequences):
-        ids[place, width - len(sequence) :] = torch.tensor(sequence)
-        mask[place, width - len(sequence) :] = 1
-    return ids, mask
-
-
-def _next_logits(
-    model: PreTrainedModel, ids: Int[Tensor, "batch _"], mask: Int[Tensor, "batch sequence"], cache: Any
-) -> tuple[Float[Tensor, "batch vocab"], Any]:
-    """Logits of the position after ``ids`` (what the cache does not hold yet of the masked sequence), and the cache."""
-    accepted = inspect.signature(model.forward).parameters
-    options: dict[str, Any] = {"logits_to_keep": 1} if "logits_to_keep" in accepted else {}
-    if "position_ids" in accepted:  # padding on the left has no position; where a model takes none, it has none (ALiBi)
-        options["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp(min=0)[:, -ids.shape[1] :]
-    made = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
-    logits = made.logits[:, -1]
-    if not bool(torch.isfinite(logits).all()):
-        raise NonFiniteError("the model's logits hold NaN or infinity; no response can be drawn from it.")
-    return logits, made.past_key_values
+            draws = draws[going]
+            decoding.keep(going)
+    for row, ids in zip(rows, drawn, strict=True):
+        ended = ids[-1] == side.eos
+        kept = ids[:-1] if ended else ids
+        yield row.place, Response(side.decode(kept).strip(), len(kept), ended, row.cut, str(way))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,8 +20,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from safetensors import SafetensorError, safe_open
 
-from probe.errors import DamagedError, DataError, NonFiniteError, UsageError
+from probe.errors import DamagedError, DataError, DiskError, NonFiniteError, UsageError
 from probe.files import MANIFEST, atomic_directory, check_file, read_manifest, sha256_of, write_manifest
+from probe.held import HeldDirectory
 from probe.maps.attention_map import AttentionMap, check_map
 from probe.maps.index import SCHEMA, map_to_row, read_index, row_to_map
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 KIND = "map store"
 SCHEMA_VERSION = 1
 INDEX = "index.parquet"
+REWRITES = 20  # so often a store may be replaced while one reader opens it
 OPEN_SHARDS = 16  # memory-mapped at a time by one reader
 PACK_ROWS = 128  # index rows that wait as Python objects
 
@@ -156,16 +158,26 @@ class MapStoreWriter:
 class MapStore:
     """Read a map store: maps in the order they were added, by row number, by key, or one after the other.
 
+    A store that is rewritten meanwhile stays readable as it was opened: its directory is kept until nobody reads it.
     Opening checks the manifest and the index; a shard's sha256 is checked when its first map is read (or all of them by
     :meth:`verify`), before any map of it is given. Each map read is checked against its index row and must be a map.
     """
 
-    def __init__(self, path: Path, manifest: dict[str, Any], table: pa.Table, *, verify: bool) -> None:
-        self.path, self.manifest, self._table, self._verify = path, manifest, table, verify
+    def __init__(self, held: HeldDirectory, manifest: dict[str, Any], table: pa.Table, *, verify: bool) -> None:
+        self.path, self.manifest, self._table, self._held = held.path, manifest, table, held
         self._keys: dict[str, int] = {key: row for row, key in enumerate(table["key"].to_pylist())}
         if len(self._keys) != len(table):
-            raise DamagedError(f"{path / INDEX}: {len(table)} rows, but {len(self._keys)} keys. Make the {KIND} again.")
-        self._shard = functools.lru_cache(OPEN_SHARDS)(self._open_shard)
+            found = f"{len(table)} rows, but {len(self._keys)} keys"
+            raise DamagedError(f"{self.path / INDEX}: {found}. Make the {KIND} again.")
+        if empty := next((name for name in SCHEMA.names if table[name].null_count), None):
+            raise DamagedError(f"{self.path / INDEX}: a row has nothing as {empty}. Make the {KIND} again.")
+        if len(table.group_by(list(_IDENTITY)).aggregate([])) != len(table):
+            raise DamagedError(
+                f"{self.path / INDEX}: two maps have the same {', '.join(_IDENTITY)}. Make the {KIND} again."
+            )
+        digests = manifest["files"] if verify else dict.fromkeys(manifest["files"])
+        # Without a reference back to the store, so that it lets go of its directory as soon as nobody has it.
+        self._shard = functools.lru_cache(OPEN_SHARDS)(functools.partial(_open_shard, held, digests))
 
     @classmethod
     def open(cls, path: Path | str, *, verify: bool = True) -> MapStore:
@@ -176,18 +188,34 @@ class MapStore:
             UnsafeError: a file of the store is a symbolic link or lies outside it.
         """
         path = Path(path)
+        if not path.is_dir():  # which only the reader of its manifest explains
+            read_manifest(path, KIND, SCHEMA_VERSION)
+        for _ in range(REWRITES):
+            held = HeldDirectory(path)
+            try:
+                store = cls._opened(held, path, verify=verify)
+            except (DamagedError, FileNotFoundError):
+                if not held.replaced:
+                    raise
+            else:
+                if not held.replaced:  # else its manifest may be the old one's and its index the new one's
+                    return store
+        raise DiskError(f"{path} was rewritten {REWRITES} times while it was opened. Wait until its writers end.")
+
+    @classmethod
+    def _opened(cls, held: HeldDirectory, path: Path, *, verify: bool) -> MapStore:
         manifest = read_manifest(path, KIND, SCHEMA_VERSION, verify=False)
         if INDEX not in manifest["files"]:
             raise DamagedError(f"{path / MANIFEST} does not list {INDEX}; the {KIND} is damaged. Make it again.")
         index = check_file(path, INDEX, manifest["files"][INDEX] if verify else None, KIND)
-        store = cls(path, manifest, read_index(index), verify=verify)
+        store = cls(held, manifest, read_index(index), verify=verify)
         if (wanted := manifest["provenance"].get("maps")) not in (None, len(store)):
             raise DamagedError(f"{index}: {len(store)} rows; the manifest says {wanted} maps. Make the {KIND} again.")
         return store
 
     def verify(self) -> None:
         """Check the sha256 of every file now, instead of at first touch. Raises DamagedError or UnsafeError."""
-        read_manifest(self.path, KIND, SCHEMA_VERSION)
+        read_manifest(self._held.place, KIND, SCHEMA_VERSION)
 
     @functools.cached_property
     def index(self) -> pd.DataFrame:
@@ -289,9 +317,15 @@ class MapStore:
             )
         return weights.astype(np.float32)
 
-    def _open_shard(self, name: str) -> Any:
-        digest = self.manifest["files"][name] if self._verify else None
-        return safe_open(check_file(self.path, name, digest, KIND), framework="numpy")
+
+def _open_shard(held: HeldDirectory, digests: Mapping[str, str | None], name: str) -> Any:
+    place = held.place
+    try:
+        return safe_open(check_file(place, name, digests[name], KIND), framework="numpy")
+    except (DamagedError, OSError):
+        if held.place == place:
+            raise
+    return safe_open(check_file(held.place, name, digests[name], KIND), framework="numpy")  # it was replaced just now
 
 
 def _refuse_other_directory(path: Path) -> None:

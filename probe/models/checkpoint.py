@@ -18,6 +18,7 @@ from torch import Tensor
 
 from probe.errors import DamagedError, NonFiniteError
 from probe.files import MANIFEST, atomic_directory, read_manifest, refuse_outside, write_json, write_manifest
+from probe.held import Seen
 from probe.models.attention import CrossModelAttention, Normalisation, SpaceProjectors, new_projectors
 from probe.models.delta import Delta
 from probe.models.methods import METHODS, has_discriminator
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 KIND = "checkpoint"
 SCHEMA = 1
+SIZES = ("student_dim", "teacher_dim", "student_vocabulary", "teacher_vocabulary")
 PROJECTORS = "projectors.safetensors"
 DISCRIMINATOR = "discriminator.safetensors"
 IMPORTED = "imported"  # a setting of what `probe import-reference` made; the public code never saves a discriminator
@@ -99,11 +101,13 @@ def save_checkpoint(
     card: str = "",
     extras: Sequence[Path] = (),
     dtype: torch.dtype = torch.float32,
+    since: Seen | None = None,
 ) -> None:
     """Write a whole checkpoint or nothing; non-finite tensors are refused (NonFiniteError).
 
     A student given as a :class:`probe.models.delta.Delta` is written as one: ``student/`` then needs its base.
-    ``extras`` are files and directories that are copied into it, under their own names.
+    ``extras`` are files and directories that are copied into it, under their own names. ``since`` is what lay at
+    ``directory`` when the run began: nothing else is replaced (DiskError).
     """
     others = dtype if isinstance(student, Delta) else torch.float32  # beside a delta they are the larger part
     projectors = {} if attention is None else _detached(attention.state_dict(), others)
@@ -112,7 +116,7 @@ def save_checkpoint(
     for name, tensor in {**stored, **projectors, **critic}.items():
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise NonFiniteError(f"{name} holds NaN or infinity as {tensor.dtype}; no checkpoint was written.")
-    with atomic_directory(directory) as part:
+    with atomic_directory(directory, since=since) as part:
         write_json(part / "config.json", dataclasses.asdict(config))
         if isinstance(student, Delta):
             student.write(part / "student", dtype)
@@ -191,6 +195,9 @@ def _read_config(path: Path) -> CheckpointConfig:
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
         normalisation = values.pop("normalisation")
+        for name in SIZES:
+            if not isinstance(values[name], int) or values[name] < 1:
+                raise TypeError(f"{name} is {values[name]!r}, wanted 1 or more")
         if not isinstance(values["settings"], dict):
             raise TypeError(f"settings are {type(values['settings']).__name__}, not key: value")
         return CheckpointConfig(

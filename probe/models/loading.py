@@ -22,6 +22,13 @@ from probe.models.safety import refuse_adapter, refuse_code
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+# How configurations name their numbers of layers.
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "decoder_layers", "encoder_layers")
+MOST_LAYERS = 10_000  # the deepest models of 2026 have a few hundred; a billion would be built for ever
+# What a directory without a tokenizer.json may hold its vocabulary in.
+VOCABULARIES = ("vocab.json", "vocab.txt", "*.model", "*.tiktoken", "tekken.json")
+
+
 def resolve_model(name: str | Path) -> Path:
     """Turn a directory, an alias or a hub name into a local directory of safetensors and tokenizer files.
 
@@ -80,6 +87,11 @@ def _read_config(path: Path) -> dict[str, Any]:
         raise DamagedError(f"{file} is not valid JSON ({error}); the model directory is damaged.") from error
     if not isinstance(config, dict) or "model_type" not in config:
         raise DamagedError(f"{file} names no model_type; it is not the configuration of a model.")
+    parts: list[dict[str, Any]] = [part for part in (config, config.get("text_config")) if isinstance(part, dict)]
+    for part in parts:
+        for name in LAYERS:
+            if isinstance(number := part.get(name), (int, float)) and not 0 <= number <= MOST_LAYERS:
+                raise DamagedError(f"{file}: {name} is {number}, wanted at most {MOST_LAYERS}; the file is damaged.")
     return config
 
 
@@ -88,10 +100,16 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
     from transformers import PreTrainedTokenizerFast
 
     path = Path(path)
+    if not path.is_dir():
+        raise DamagedError(f"wanted a directory with a tokenizer, found none at {path}. Check the path.")
+    refuse_code(path)
     loader: Any = PreTrainedTokenizerFast
     # AutoTokenizer rebuilds some families (Qwen2, Llama) by their own recipe, which changes a tokenizer that differs;
     # and importing it takes a second.
-    if not (path / "tokenizer.json").is_file():
+    whole = (path / "tokenizer.json").is_file()
+    if not whole:
+        if not (path / "tokenizer_config.json").is_file():
+            _refuse_no_vocabulary(path)
         from transformers import AutoTokenizer
 
         loader = AutoTokenizer
@@ -104,7 +122,18 @@ def load_tokenizer(path: Path | str) -> PreTrainedTokenizerFast:
             f"{path}: wanted a fast tokenizer (tokenizer.json), found {type(tokenizer).__name__}, which gives no "
             "offsets, so tokens cannot be placed in the text. Convert it to a fast tokenizer."
         )
+    if not whole:  # a class in Python may need no vocabulary; a fast one does
+        _refuse_no_vocabulary(path)
     return tokenizer
+
+
+def _refuse_no_vocabulary(path: Path) -> None:
+    """Without any of a tokenizer's files transformers makes an empty one, of which every text has no tokens."""
+    if not any(file.is_file() for pattern in VOCABULARIES for file in path.glob(pattern)):
+        raise DamagedError(
+            f"{path} has no tokenizer: wanted tokenizer.json there (or {', '.join(VOCABULARIES)}). Save the tokenizer "
+            "beside the model: tokenizer.save_pretrained(DIR); model.save_pretrained alone leaves it out."
+        )
 
 
 def best_device() -> torch.device:

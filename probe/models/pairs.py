@@ -7,7 +7,6 @@ from typing import Any
 
 from probe.models.checkpoint import load_checkpoint
 from probe.models.loading import load_tokenizer, resolve_model
-from probe.models.safety import refuse_code
 from probe.text.tokenization import MAX_LENGTH, PairTokenizer
 
 
@@ -20,7 +19,6 @@ def load_pair(student: str, teacher: str, max_length: int = MAX_LENGTH) -> PairT
     def load(name: str) -> Any:
         folder = Path(name)
         if (folder / "tokenizer.json").is_file():
-            refuse_code(folder)
             return load_tokenizer(folder)
         return load_tokenizer(resolve_model(name))
 

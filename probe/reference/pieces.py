@@ -14,7 +14,6 @@ from probe.errors import UsageError
 from probe.models.attention import CrossModelAttention, SpaceProjectors
 from probe.models.loading import input_embeddings, load_tokenizer, resolve_model
 from probe.models.methods import METHODS
-from probe.models.safety import refuse_code
 from probe.reference.models import embedding_table, read_model
 from probe.reference.projectors import looks_untrained, read_projectors
 
@@ -93,7 +92,6 @@ def _teacher_directory(sources: Sources) -> Path:
 def _student_tokenizer(sources: Sources) -> PreTrainedTokenizerFast:
     """The tokenizer beside the adapter, as the public code saves it, else the student's."""
     own = sources.lora if sources.lora and (sources.lora / "tokenizer.json").is_file() else sources.student
-    refuse_code(own)
     return load_tokenizer(own)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 RESAMPLES = 10_000
+MOST_RESAMPLES = 1_000_000  # a hundred times what a p-value of four digits needs
 BLOCK = 2_000_000  # cells drawn at a time: 16 MB, whatever the number of examples
 
 _normal = NormalDist()

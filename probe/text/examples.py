@@ -86,6 +86,8 @@ def read_examples(path: Path | str, *, limit: int | None = None) -> list[Example
 def _records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The line number and object of every line that is not blank."""
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(f"wanted a file of examples, but {path} is a pipe or device. Save what it gives as a file.")
         with open(path, "rb") as handle:
             for number, raw in enumerate(handle, start=1):
                 if raw.strip():

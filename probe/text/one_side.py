@@ -14,6 +14,7 @@ from tokenizers import Encoding, Tokenizer
 
 from probe.errors import DamagedError
 from probe.text.axis import TokenAxis
+from probe.text.bounds import beginning_dropped
 from probe.text.chat import Message, frame
 from probe.text.display import vocabulary_displays
 from probe.text.ends import BEGIN_NAMES, end_id, role_id
@@ -65,6 +66,7 @@ class Side:
     def __init__(self, tokenizer: Any, role: str) -> None:
         self._backend, described = _private_copy(tokenizer, role)
         self._tokenizer, self._role = tokenizer, role
+        _refuse_empty(self._backend, role)
         self._eos = end_id(tokenizer, self._backend, role)
         self.fingerprint = _fingerprint(self._backend, self._eos)
         mask = self._backend.encode("a").special_tokens_mask
@@ -92,11 +94,12 @@ class Side:
         A prompt above ``most`` ids loses its beginning, as in training. Where nothing is left before the response (an
         empty prompt), the token that begins a text stands there, else the one that ends it.
         """
-        ids = self.encode([prompt])[0].ids
+        begun = beginning_dropped(prompt, most)
+        ids = self.encode([begun])[0].ids
         head, body = ids[: self._prefix], ids[self._prefix : len(ids) - self._suffix]
         kept = body[max(0, len(body) - max(0, most - len(head))) :]
         begin = self._eos if self._bos is None else self._bos
-        return tuple(head + kept) or (begin,), len(kept) < len(body)
+        return tuple(head + kept) or (begin,), len(kept) < len(body) or begun != prompt
 
     def token_id(self, piece: str) -> int | None:
         """The id of a raw vocabulary piece; None where the vocabulary has no such piece."""
@@ -267,6 +270,16 @@ def _private_copy(tokenizer: Any, role: str) -> tuple[Tokenizer, dict[str, Any]]
     _keep_whole_offsets(described.get("post_processor"))
     model = described.pop("model")
     return Tokenizer.from_str(json.dumps({**described, "model": model})), described
+
+
+def _refuse_empty(backend: Tokenizer, role: str) -> None:
+    """A tokenizer without a vocabulary gives no ids for any text, and its maps would have one row or column."""
+    plain = FINGERPRINT_TEXT.partition("<s>")[0]  # the rest spells out special tokens, which are no vocabulary
+    if not backend.encode(plain, add_special_tokens=False).ids:
+        raise DamagedError(
+            f"the {role} tokenizer turns a text of {len(plain)} characters into no tokens: its vocabulary "
+            f"has {backend.get_vocab_size()} entries. Put the tokenizer.json that belongs to the model beside it."
+        )
 
 
 def _keep_whole_offsets(processor: Any) -> None:

@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from tokenizers import Encoding
 
-from probe.errors import DataError, UsageError
+from probe.errors import DamagedError, DataError, UsageError
+from probe.text.bounds import LONGEST_TOKEN, beginning_dropped
 from probe.text.examples import Example
 from probe.text.one_side import Side, TokenizedSide, tokenizer_fingerprint
 from probe.text.spans import Span, byte_offsets
@@ -94,15 +95,19 @@ class PairTokenizer:
         Raises:
             DataError: a text that is not Unicode (half of a surrogate pair), or one of which nothing fits; a chat
                 template that refuses the messages or changes the answer.
+            DamagedError: a side that has no token for a response with letters or digits.
             UsageError: a conversation, and a tokenizer without a chat template.
         """
         for example in examples:
             _check_unicode(example, example.prompt + example.output)
         plain = [example for example in examples if not self._in_chat(example)]
-        texts = [example.prompt + example.output for example in plain]
+        parts = [self._bounded(example) for example in plain]
         pairs = []
-        for example, (student, teacher) in zip(plain, self._encoded(texts), strict=True):
-            pair = self._pair(example, example.prompt, example.output, student, teacher)
+        encoded = self._encoded([prompt + text for prompt, text in parts])
+        for example, (prompt, text), (student, teacher) in zip(plain, parts, encoded, strict=True):
+            pair = self._pair(example, prompt, text, student, teacher, cut=len(text) < len(example.output))
+            if len(prompt) < len(example.prompt):
+                pair = replace(pair, truncated=True)
             pairs.append(pair if self._fits(pair) else self._shorten(pair, example))
         rest = iter(pairs)
         return [self._answered(example) if self._in_chat(example) else next(rest) for example in examples]
@@ -123,6 +128,13 @@ class PairTokenizer:
                 f"{self.max_length}, and a conversation is not cut at its beginning. Raise max_length, or drop turns."
             )
         return found
+
+    def _bounded(self, example: Example) -> tuple[str, str]:
+        """Prompt and response, without what is so far above ``max_length`` that no token of it can stay."""
+        prompt, text = example.prompt, example.output
+        if self.max_length is None:
+            return prompt, text
+        return beginning_dropped(prompt, self.max_length), text[: LONGEST_TOKEN * self.max_length]
 
     def _encoded(self, texts: Sequence[str]) -> Iterator[tuple[Encoding, Encoding]]:
         """Both sides' encodings of each text, made ahead by as many threads as there are cores for them.
@@ -147,7 +159,7 @@ class PairTokenizer:
     def _pair(
         self, example: Example, prompt: str, text: str, student: Encoding, teacher: Encoding, *, cut: bool = False
     ) -> PairedTokens:
-        return PairedTokens(
+        pair = PairedTokens(
             example_id=example.id,
             category=example.category,
             prompt=prompt,
@@ -156,6 +168,9 @@ class PairTokenizer:
             teacher=self._teacher.tokenized(teacher, prompt, text, cut=cut),
             truncated=cut,
         )
+        if not cut:  # of a piece of a token's text there may be none
+            _check_tokens(pair)
+        return pair
 
     def _again(self, example: Example, prompt: str, text: str, *, cut: bool) -> PairedTokens:
         if self._in_chat(example):
@@ -207,7 +222,8 @@ class PairTokenizer:
         )
         while True:
             first = min(first, len(pair.prompt))
-            shorter = self._again(example, pair.prompt[first:], pair.text, cut=False)
+            cut = len(pair.text) < len(example.output)
+            shorter = self._again(example, pair.prompt[first:], pair.text, cut=cut)
             if first == len(pair.prompt) or max(shorter.student.start, shorter.teacher.start) < budget:
                 return replace(shorter, truncated=True)
             first += 1
@@ -216,6 +232,17 @@ class PairTokenizer:
 def usable_cores() -> int:
     """Processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_tokens(pair: PairedTokens) -> None:
+    """A side that has no token for letters or digits has another tokenizer than its texts need, or a damaged one."""
+    for role, side in (("student", pair.student), ("teacher", pair.teacher)):
+        if len(side.axis) == 1 and any(character.isalnum() for character in pair.text):  # its end token alone
+            raise DamagedError(
+                f"example {pair.example_id!r}: the {role} tokenizer has no token for its response "
+                f"{pair.text[:20]!r}. Put the tokenizer.json that belongs to the {role} beside its model, or remove "
+                "the example."
+            )
 
 
 def _check_unicode(example: Example, text: str) -> None:

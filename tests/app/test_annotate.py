@@ -97,6 +97,22 @@ def test_names_that_look_alike_have_files_of_their_own(tmp_path):
     assert len({disk.file_name(name) for name in names}) == len(names)
 
 
+def test_a_name_that_ends_like_a_hash_is_nobody_elses():
+    taken = disk.file_name("Anna")
+    assert taken.startswith("anna_")
+    again = disk.file_name(taken)
+    assert len({taken, again, disk.file_name(again)}) == 3
+
+
+def test_the_file_of_another_annotator_is_not_taken_over(tmp_path):
+    annotations, base = Annotations(tmp_path), Saved(small())
+    annotations.save("anna", {(0, 0): "sure"}, base)
+    annotations.path("anna", base.gold.id).parent.rename(tmp_path / disk.file_name("Bert"))
+    for use in (lambda: annotations.load("Bert", base.gold.id), lambda: annotations.save("Bert", {}, base)):
+        with pytest.raises(DataError, match="wanted the work of 'Bert', found that of 'anna'"):
+            use()
+
+
 def test_a_link_out_of_the_folder_is_refused(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "elsewhere").mkdir()

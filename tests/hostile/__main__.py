@@ -186,8 +186,52 @@ def pipe(name: str) -> Plant:
     """A named pipe, which nobody writes to."""
 
     def plant(room: Path) -> None:
-        (room / name).unlink()
+        (room / name).parent.mkdir(parents=True, exist_ok=True)
+        (room / name).unlink(missing_ok=True)
         os.mkfifo(room / name)
+
+    return plant
+
+
+def linked(name: str, target: str) -> Plant:
+    """A new link; ``{d}`` in its target is the room, which has a secret.txt."""
+
+    def plant(room: Path) -> None:
+        (room / "secret.txt").write_text("a secret of this machine")
+        (room / name).parent.mkdir(parents=True, exist_ok=True)
+        (room / name).symlink_to(target.replace("{d}", str(room)))
+
+    return plant
+
+
+def named_outside(name: str, key: str) -> Plant:
+    """A configuration that names a file outside as one of its tokenizer's."""
+
+    def plant(room: Path) -> None:
+        (room / "secret.txt").write_text("a secret of this machine")
+        settings(name, **{key: str(room / "secret.txt")})(room)
+
+    return plant
+
+
+def without_tokenizer(name: str) -> Plant:
+    """As ``model.save_pretrained`` alone leaves a directory."""
+
+    def plant(room: Path) -> None:
+        for file in (room / name).iterdir():
+            if file.name not in ("config.json", "generation_config.json", "model.safetensors"):
+                file.unlink()
+
+    return plant
+
+
+def empty_vocabulary(name: str) -> Plant:
+    """A tokenizer.json that is whole, and has no token but its end."""
+
+    def plant(room: Path) -> None:
+        values = json.loads((room / name / "tokenizer.json").read_text())
+        values["model"].update(vocab={}, merges=[])
+        (room / name / "tokenizer.json").write_text(json.dumps(values))
 
     return plant
 
@@ -256,15 +300,16 @@ def shard_pickled(entry: Path, values: dict[str, Any]) -> dict[str, Any]:
 def state_elsewhere(room: Path) -> None:
     """The state of an interrupted run that points at a file outside."""
     from probe.distillation.config import read_recipe
+    from probe.files import sealed
 
     place = room / "out/run.training"
     place.mkdir(parents=True)
     os.rename(room / "cma/projectors.safetensors", room / "state.safetensors")
     described = {
         "step": 1, "file": "../../state.safetensors", "sha256": sha256_of(room / "state.safetensors"),
-        "settings": read_recipe(str(room / "recipe.yaml"), []).as_dict(), "curve": [],
+        "settings": read_recipe(str(room / "recipe.yaml"), []).as_dict(), "inputs": {}, "curve": [],
     }  # fmt: skip
-    (place / "state.json").write_text(json.dumps(described))
+    (place / "state.json").write_text(json.dumps(sealed(described)))
 
 
 def lora(**changes: Any) -> Plant:
@@ -366,6 +411,37 @@ TEACHERS = [
     Payload("teacher: in training, a pickle for weights", TRAIN, 7, "pickled weights", pickled_weights("teacher")),
     Payload("student to train: a pickle for weights", TRAIN, 7, "pickled weights", pickled_weights("sft/student")),
     Payload("student to train: auto_map", TRAIN, 7, "auto_map", settings("sft/student/config.json", auto_map=CODE)),
+    Payload("student to train: a template linked outside", TRAIN, 7, "link", linked(
+        "sft/student/additional_chat_templates/x.jinja", "{d}/secret.txt")),
+    Payload("student to train: a deeper link outside", TRAIN, 7, "link", linked(
+        "sft/student/a/b/c.txt", "../../../../secret.txt")),
+    Payload("student to train: a folder linked outside", TRAIN, 7, "link", linked(
+        "sft/student/additional_chat_templates", "{d}/maps")),
+    Payload("student to train: a link to nothing outside", TRAIN, 7, "link", linked(
+        "sft/student/chat_template.jinja", "{d}/not-yet")),
+    Payload("student to train: a link to itself", TRAIN, 7, "itself", linked(
+        "sft/student/additional_chat_templates/x.jinja", "x.jinja")),
+    Payload("student to train: a link to its own folder", TRAIN, 7, "no end", linked("sft/student/deep/again", "..")),
+    Payload("student to train: a pipe for a template", TRAIN, 7, "neither a file nor a directory", pipe(
+        "sft/student/additional_chat_templates/x.jinja")),
+    Payload("student to train: blobs that are not a hub's", TRAIN.replace("recipe", "moved"), 7, "link", both(
+        linked("snapshots/student/chat_template.jinja", "{d}/secret.txt"), lambda room: [
+            os.rename(file, room / "snapshots/student" / file.name) for file in (room / "sft/student").iterdir()],
+        lambda room: (room / "moved.yaml").write_text(
+            (room / "recipe.yaml").read_text().replace(f"{room}/sft", f"{room}/snapshots/student")))),
+    Payload("student to train: a vocabulary elsewhere", TRAIN, 7, "vocab_file", named_outside(
+        "sft/student/tokenizer_config.json", "vocab_file")),
+    Payload("student to train: a template elsewhere", TRAIN, 7, "chat_template_file", named_outside(
+        "sft/student/tokenizer_config.json", "chat_template_file")),
+    Payload("checkpoint to extract: a template linked outside", EXTRACT, 7, "link", linked(
+        "cma/student/additional_chat_templates/x.jinja", "{d}/secret.txt")),
+    Payload("teacher: a template linked outside", EXTRACT, 7, "link", linked(
+        "teacher/additional_chat_templates/x.jinja", "{d}/secret.txt")),
+    Payload("student to train: no tokenizer", TRAIN, 4, "tokenizer.json", without_tokenizer("sft/student")),
+    Payload("student to train: an empty tokenizer", TRAIN, 4, "no tokens", empty_vocabulary("sft/student")),
+    Payload("checkpoint to extract: an empty tokenizer", EXTRACT, 4, "tokenizer", resigned(
+        empty_vocabulary("cma/student"))),
+    Payload("teacher: no tokenizer", EXTRACT, 4, "tokenizer.json", without_tokenizer("teacher")),
     Payload("a run to resume: a state elsewhere", TRAIN + " --resume", 7, "state.safetensors", state_elsewhere),
     Payload("cached states: a shard elsewhere", TRAIN, 7, "elsewhere", cache_entry(shard_outside)),
     Payload("cached states: a linked shard", TRAIN, 7, "link", cache_entry(shard_linked)),

@@ -42,6 +42,7 @@ FOLDERS = {
     "analysis/gold/": "the shipped gold: its texts, how it was made",
     "tests/": "mirrors the rooms",
     "tests/support/": "what several tests use",
+    "tests/support/dashboard/": "the dashboard in tests: pages, stores, a browser",
     "tests/house/": "the house holds: rooms, README, docs, numbers",
     "tests/golden/": "frozen numbers of an independent implementation",
     "tests/parity/": "campaign: against the golden numbers",

@@ -18,7 +18,7 @@ import pytest
 from probe.__main__ import COMMANDS, build_parser
 from probe.commands.outside import ANALYSIS
 from tests.support import ROOT
-from tests.support.app_maps import example_texts, make_store
+from tests.support.dashboard.app_maps import example_texts, make_store
 
 PARTS = ("probe", "app", "analysis", ".streamlit", "setup.py", "pyproject.toml", "requirements.txt", "LICENSE")
 

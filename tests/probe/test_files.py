@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import subprocess
 import sys
@@ -12,7 +13,17 @@ import pytest
 
 from probe import files
 from probe.errors import DamagedError, DiskError, UnsafeError
-from probe.files import atomic_directory, atomic_file, read_manifest, sha256_of, write_json, write_manifest
+from probe.files import (
+    SEAL,
+    atomic_directory,
+    atomic_file,
+    check_seal,
+    read_manifest,
+    sealed,
+    sha256_of,
+    write_json,
+    write_manifest,
+)
 
 
 def full(*_: object, **__: object) -> None:
@@ -185,4 +196,41 @@ def test_links_and_paths_that_lead_outside_are_refused(store: Path, tmp_path: Pa
             {"kind": "toy", "schema_version": 3, "provenance": {}, "files": {name: sha256_of(tmp_path / "secret")}},
         )
         with pytest.raises(UnsafeError, match="is a link or lies outside"):
+            read_manifest(store, "toy", 3)
+
+
+def test_a_seal_is_the_digest_of_the_rest() -> None:
+    """By hand: sorted keys, ASCII, as `json.dumps` writes them."""
+    value = {"b": [1, "é"], "a": None}
+    wanted = hashlib.sha256(b'{"a": null, "b": [1, "\\u00e9"]}').hexdigest()
+    assert sealed(value) == {**value, SEAL: wanted}
+    check_seal(sealed(value), ("a", "b"), Path("place"))
+
+
+@pytest.mark.parametrize(
+    "change", [{"a": 2}, {"a": "1"}, {"b": []}, {SEAL: "0" * 64}, {SEAL: ""}, {SEAL: None}, {"c": 3}]
+)
+def test_a_seal_rings(change: dict[str, object]) -> None:
+    with pytest.raises(DamagedError, match="place.*damaged"):
+        check_seal({**sealed({"a": 1, "b": [1]}), **change}, ("a", "b"), Path("place"))
+
+
+def test_a_seal_that_must_be_there() -> None:
+    check_seal({"a": 1}, ("a",), Path("place"))
+    with pytest.raises(DamagedError, match="has no sha256_of_the_rest"):
+        check_seal({"a": 1}, ("a",), Path("place"), required=True)
+
+
+def test_a_digest_is_that_of_the_bytes(tmp_path: Path) -> None:
+    (tmp_path / "abc").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert sha256_of(tmp_path / "abc") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_a_manifest_whose_own_values_are_altered_is_noticed(store: Path) -> None:
+    import json
+
+    whole = json.loads((store / "manifest.json").read_text())
+    for changed in ({**whole, "provenance": {"by": "another"}}, {**whole, "provenance": {}}):
+        (store / "manifest.json").write_text(json.dumps(changed))
+        with pytest.raises(DamagedError, match="is altered"):
             read_manifest(store, "toy", 3)

@@ -18,7 +18,7 @@ from probe.notebook.one_map import Map
 from probe.notebook.picture import MOST, map_html
 from probe.scoring.aggregation import grouped, grouped_gold, partition
 from tests.support.aligned import axis, make_gold, make_map
-from tests.support.app_maps import example_texts, make_store
+from tests.support.dashboard.app_maps import example_texts, make_store
 from tests.support.payloads import PAYLOADS
 
 # Everything that a page may hold; whatever a hostile token brings along would be another tag or attribute.

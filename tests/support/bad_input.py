@@ -125,6 +125,10 @@ def link(name: str) -> Damage:
     return damage
 
 
+def both(*damages: Damage) -> Damage:
+    return lambda room: [damage(room) for damage in damages]
+
+
 def resigned(damage: Damage, directory: str = "cma") -> Damage:
     """``damage`` by someone who writes a fitting manifest afterwards, so that only later checks can see it."""
 
@@ -193,6 +197,44 @@ def other_teacher(**options: Any) -> Damage:
 def stored_elsewhere(room: Path) -> None:
     (room / "again").mkdir()
     os.rename(room / "ga", room / "again" / "cma")
+
+
+def twice(name: str) -> Damage:
+    """A map store whose first map is in the index twice; with a column's name, one whose second has no value there."""
+
+    def damage(room: Path) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        path = room / "maps/index.parquet"
+        table = pq.read_table(path)
+        rows = table.to_pylist()
+        rows[1] = {**rows[1], name: None} if name else {**rows[0], "key": rows[1]["key"]}
+        pq.write_table(pa.Table.from_pylist(rows, schema=table.schema), path)
+
+    return resigned(damage, "maps")
+
+
+def piped(name: str) -> Damage:
+    """A named pipe, which nobody writes to."""
+
+    def damage(room: Path) -> None:
+        (room / name).unlink()
+        os.mkfifo(room / name)
+
+    return damage
+
+
+def looped(name: str) -> Damage:
+    """The file or folder becomes a link to itself."""
+
+    def damage(room: Path) -> None:
+        if (room / name).exists():
+            (room / name).rename(room / "aside")
+        (room / name).parent.mkdir(parents=True, exist_ok=True)
+        (room / name).symlink_to(room / name)
+
+    return damage
 
 
 NAN = torch.full((32, 24), math.nan)
@@ -446,5 +488,37 @@ IMPORTING = [
     case("import of an unknown method", REFERENCE + PROJECTOR + " --method magic", 2, "magic", "dskd-cma"),
     case("import without its texts", REFERENCE + PROJECTOR, 3, "data.jsonl", damage=remove("data.jsonl")),
 ]  # fmt: skip
-CASES = [*EVALUATION, *IMPORTING, *EXAMPLES_FILE, *OPTIONS, *CHECKPOINTS, *UNSAFE, *STORES, *GOLD, *TRAINING]
+LONG = "x" * 300
+EDGES = [
+    case("data is a pipe", EXTRACT, 3, "data.jsonl", "pipe", damage=piped("data.jsonl")),
+    case("training data is a pipe", TRAIN, 3, "data.jsonl", "pipe", damage=piped("data.jsonl")),
+    case("data is a link to itself", EXTRACT, 3, "data.jsonl", damage=looped("data.jsonl")),
+    case("a teacher that is a link to itself", TRAIN, 4, "teacher", damage=looped("teacher")),
+    case("out is a link to itself", EXTRACT, 3, "link", damage=looped("out/maps")),
+    case("training out is a link to itself", TRAIN, 3, "out/run", damage=looped("out/run")),
+    case("out with a name of 300 letters", EXTRACT + LONG, 2, "name too long"),
+    case("training out with a name of 300 letters", TRAIN + LONG, 2, "name too long"),
+    case("data with a name of 300 letters", EXTRACT.replace("data.jsonl", LONG), 3, "name too long"),
+    case("a recipe of 5,000 brackets", TRAIN, 2, "recipe.yaml", "YAML", damage=write("recipe.yaml", "a: " + "[" * 5000)),  # noqa: E501
+    case("a recipe that names NUL", TRAIN, 2, "NUL", damage=lambda room: (room / "recipe.yaml").write_text(
+        (room / "recipe.yaml").read_text().replace(f"[{room}/data.jsonl]", '["a\\0b"]'))),
+    case("manifest of a name with NUL", EXTRACT, 4, "manifest", damage=settings("cma/manifest.json", files={"a\0b": ""})),  # noqa: E501
+    case("manifest of a name of 300 letters", EXTRACT, 4, "no name", damage=settings(
+        "cma/manifest.json", files={LONG: ""})),
+    case("manifest without provenance", SCORE, 4, "manifest", damage=settings("maps/manifest.json", provenance=[])),
+    case("a student of -1 dimensions", EXTRACT, 4, "student_dim", damage=resigned(
+        settings("cma/config.json", student_dim=-1))),
+    case("a teacher of a billion layers", TRAIN, 4, "num_hidden_layers", "1000000000", damage=settings(
+        "teacher/config.json", num_hidden_layers=10**9)),
+    case("a trillion resamples", SCORE + " --resamples 1000000000000", 2, "--resamples", "at most"),
+    case("a hundred thousand threads", TRAIN + " --threads 100000", 2, "--threads", "at most 1024"),
+    case("a store without a category, scored", SCORE, 4, "category", damage=twice("category")),
+    case("a store without a category, verified", "verify {d}/maps", 4, "category", damage=twice("category")),
+    case("a store of one map twice, scored", SCORE, 4, "same example_id", damage=twice("")),
+    case("a store of one map twice, verified", "verify {d}/maps", 4, "same example_id", damage=twice("")),
+    case("evaluate a student whose weights do not fit its tokens", EVALUATE, 4, "own forward pass", damage=resigned(both(  # noqa: E501
+        settings("cma/student/config.json", vocab_size=5, eos_token_id=0, bos_token_id=0),
+        tensors("cma/student/model.safetensors", transformer__wte__weight=torch.zeros(5, 12))))),
+]  # fmt: skip
+CASES = [*EVALUATION, *EDGES, *IMPORTING, *EXAMPLES_FILE, *OPTIONS, *CHECKPOINTS, *UNSAFE, *STORES, *GOLD, *TRAINING]
 assert checkpoint.KIND == "checkpoint" and map_store.KIND == "map store"

@@ -76,11 +76,13 @@ def divergence(name: str, student: Tensor, teacher: Tensor, temperature: float) 
         return kl(q, 0.1 * q + 0.9 * p)
     if name == "skewed_reverse_kl":
         return kl(p, 0.1 * p + 0.9 * q)
-    if name == "adaptive_kl":
+    if name.startswith("adaptive_kl"):
         order = q.argsort(-1)
         tail = torch.zeros_like(q).scatter(-1, order, (q.gather(-1, order).cumsum(-1) < 0.5).to(q))
         gap = (p - q).abs().detach()
         g_tail, g_head = (gap * tail).sum(-1), (gap * (1 - tail)).sum(-1)
+        if name == "adaptive_kl-released":
+            p, q = torch.softmax(student / temperature**2, -1), torch.softmax(teacher / temperature**2, -1)
         return (g_head * kl(q, p) + g_tail * kl(p, q)) / (g_head + g_tail)
     raise ValueError(f"no divergence {name!r}")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -102,6 +103,7 @@ DIVERGENCES: dict[str, Divergence] = {
     "skewed_forward_kl": skewed_forward_kl,
     "skewed_reverse_kl": skewed_reverse_kl,
     "adaptive_kl": adaptive_kl,
+    "adaptive_kl-released": partial(adaptive_kl, released=True),
 }
 
 

@@ -11,7 +11,6 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from probe.errors import DamagedError, UsageError
 from probe.models.loading import load_tokenizer
-from probe.models.safety import refuse_code
 from probe.text.one_side import Side
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ def read_tokenizer(name: str, vocabulary: int = 0) -> PreTrainedTokenizerFast:
         tokenizer = _from_file(path)
     else:
         directory = path if path.is_dir() else _from_hub(name)
-        refuse_code(directory)
         tokenizer = load_tokenizer(directory)
     if not vocabulary:
         return tokenizer

@@ -127,6 +127,23 @@ def test_sigterm_unwinds_so_that_nothing_half_written_is_left(tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_says_that_it_interrupted(number: signal.Signals, capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(number)
+    assert cli.main(parser, lambda args: os.kill(os.getpid(), number) or time.sleep(5), []) == 128 + number
+    assert capsys.readouterr().err == f"error: interrupted ({number.name}); nothing was left half written.\n"
+    assert signal.getsignal(number) == before
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert cli.main(parser, lambda args: os.kill(os.getpid(), signal.SIGHUP), []) == 0
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 def test_progress_is_silent_where_nobody_watches(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(cli.progress(range(3), total=3, label="maps")) == [0, 1, 2]
     assert capsys.readouterr() == ("", "")

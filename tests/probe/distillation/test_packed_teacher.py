@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from probe.__main__ import main
 from probe.distillation.packed_teacher import HEAD, is_packed
+from probe.files import MANIFEST
 from tests.support import tiny
 
 TEXTS = tuple((f"Say {word}:", f"{word} the {word}.") for word in ("fox", "dog", "box", "jug", "lazy", "quick"))
@@ -76,6 +77,26 @@ def test_an_altered_table_is_refused(room: Path, file: str) -> None:
     save_file(tensors, room / "packed" / file, {"format": "pt"})
     assert train(room, "run", f"teacher={room / 'packed'}") == 4
     assert main(["verify", str(room / "packed")]) == 4
+
+
+@pytest.mark.parametrize("file", ["config.json", "tokenizer.json", "tokenizer_config.json", MANIFEST, "new.json"])
+def test_every_small_file_is_sealed_too(room: Path, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A harmless change, which no reader of the file itself minds."""
+    path = room / "packed" / file
+    path.write_text(path.read_text() + "\n" if path.exists() else "{}")
+    if file == MANIFEST:
+        path.write_text(path.read_text().replace('"dtype": "float16"', '"dtype": "float32"'))
+    capsys.readouterr()
+    assert train(room, "run", f"teacher={room / 'packed'}", "method=sft") == 4
+    assert "altered" in capsys.readouterr().err or file == "new.json"
+    assert not (room / "run").exists()
+
+
+def test_what_lies_beside_a_teacher_is_not_packed(room: Path) -> None:
+    (room / "teacher/notes.txt").write_text("of nobody's business")
+    (room / "teacher/diary.json").write_text("{}")
+    assert main(["cache", str(room / "toy.yaml"), "--out", str(room / "packed"), "--overwrite"]) == 0
+    assert not {"notes.txt", "diary.json"} & {file.name for file in (room / "packed").iterdir()}
 
 
 def test_what_is_there_is_kept_and_sft_has_no_teacher(room: Path) -> None:

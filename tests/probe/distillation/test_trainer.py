@@ -22,6 +22,7 @@ from probe.distillation.setup import Setup, prepare
 from probe.distillation.steps import step_loss
 from probe.distillation.trainer import train
 from probe.errors import DamagedError, DiskError, NonFiniteError, UsageError
+from probe.files import SEAL, sealed
 from probe.models.checkpoint import load_checkpoint
 from tests.support import tiny
 
@@ -247,8 +248,31 @@ def test_a_damaged_state_is_refused(
     else:
         tensors = {**load_file(state), "weight/attention.t2s.bias": torch.zeros(3)}
         save_file(tensors, state)
-        pointer.write_text(json.dumps({**json.loads(pointer.read_text()), "sha256": trainer_sha(state)}))
+        reseal(pointer, sha256=trainer_sha(state))
     with pytest.raises(DamagedError, match=r"out\.training|training state: attention.t2s.bias"):
+        train(settings, tmp_path / "out", resume=True)
+    assert not (tmp_path / "out").exists()
+
+
+def reseal(pointer: Path, **changes: object) -> None:
+    """Other values in a state's pointer, by someone who knows of the seal."""
+    values = {key: value for key, value in json.loads(pointer.read_text()).items() if key != SEAL}
+    pointer.write_text(json.dumps(sealed({**values, **changes})))
+
+
+def test_every_value_of_a_saved_state_is_sealed(room: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = begin(room, tmp_path / "out", monkeypatch)
+    pointer = tmp_path / "out.training/state.json"
+    whole = json.loads(pointer.read_text())
+    changes = {"step": 1, "file": "state-0000001.safetensors", "sha256": "0" * 64, "settings": {}, "inputs": {},
+               "curve": [], SEAL: "0" * 64, "more": 1}  # fmt: skip
+    assert set(whole) == set(changes) - {"more"}
+    for key, value in changes.items():
+        pointer.write_text(json.dumps({**whole, key: value}))
+        with pytest.raises(DamagedError, match="damaged"):
+            train(settings, tmp_path / "out", resume=True)
+    pointer.write_text(json.dumps({key: value for key, value in whole.items() if key != SEAL}))
+    with pytest.raises(DamagedError, match=f"has no {SEAL}"):
         train(settings, tmp_path / "out", resume=True)
     assert not (tmp_path / "out").exists()
 

@@ -145,6 +145,20 @@ def evaluate(room: Path, *more: str) -> int:
     return main(["evaluate", *words, *small, *more])
 
 
+def test_a_response_that_was_altered_is_drawn_again(tmp_path: Path) -> None:
+    path = tmp_path / "responses.jsonl"
+    drawn = [Drawn(key, f"text {key}", 2, True, False) for key in "klm"]
+    with ResponseJournal(path) as journal:
+        for one in drawn:
+            journal.add(one)
+    lines = path.read_text().splitlines()
+    unsealed = json.dumps({key: value for key, value in json.loads(lines[1]).items() if not key.startswith("sha256")})
+    path.write_text("\n".join([lines[0].replace("text k", "text K"), unsealed, lines[2]]) + "\n")
+    with ResponseJournal(path) as journal:
+        assert dict(journal.known) == {"m": drawn[2]}
+        assert journal.altered == 2
+
+
 def test_the_command_writes_tables_and_goes_on_from_its_journal(
     room: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

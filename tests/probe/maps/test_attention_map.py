@@ -412,3 +412,42 @@ def test_repeated_maps_and_bad_settings_are_refused(tmp_path):
         MapStoreWriter(tmp_path / "maps", provenance={"path": Path(".")})
     with pytest.raises(DataError, match="must be JSON"):
         MapStoreWriter(tmp_path / "maps", provenance={"name": "\ud800"})
+
+
+# --- a store that is rewritten while it is read ---------------------------------------------------
+
+
+def test_a_reader_keeps_the_store_that_it_opened(tmp_path: Path) -> None:
+    first = write(tmp_path / "maps", [make_map(seed) for seed in range(6)], shard_mb=1e-4)
+    wanted = [make_map(seed).weights.astype(np.float16) for seed in range(6)]
+    assert np.array_equal(first.read(0).weights, wanted[0])
+    second = write(tmp_path / "maps", [make_map(seed) for seed in range(10, 14)], shard_mb=1e-4)
+    first.verify()
+    for row in range(6):  # shards that it had not opened yet
+        assert np.array_equal(first.read(row).weights, wanted[row])
+    assert [amap.example_id for amap in second] == [f"ex-{seed}" for seed in range(10, 14)]
+
+
+def test_opening_while_the_store_is_replaced_gives_one_of_the_two(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The manifest is read of the old store, then another takes its place, so no index fits it."""
+    write(tmp_path / "maps", [make_map(seed) for seed in range(3)])
+    read, calls = map_store.read_manifest, []
+
+    def replaced_after(*arguments, **options):
+        manifest = read(*arguments, **options)
+        if not calls:
+            calls.append(1)
+            write(tmp_path / "maps", [make_map(seed) for seed in range(5, 9)])
+        return manifest
+
+    monkeypatch.setattr(map_store, "read_manifest", replaced_after)
+    assert [amap.example_id for amap in MapStore.open(tmp_path / "maps")] == ["ex-5", "ex-6", "ex-7", "ex-8"]
+
+
+def test_a_store_that_never_rests_is_not_called_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "maps", [make_map()])
+    monkeypatch.setattr(map_store.HeldDirectory, "replaced", True)
+    with pytest.raises(DiskError, match="was rewritten 20 times while it was opened"):
+        MapStore.open(tmp_path / "maps")

@@ -16,6 +16,7 @@ from probe.errors import DamagedError, DataError, UsageError
 from probe.text import tokenization
 from probe.text.display import byte_alphabet, display_bytes, display_text, read_back, vocabulary_displays
 from probe.text.examples import Example
+from probe.text.one_side import Side
 from probe.text.spans import byte_offsets, snap, spread_bytes, units
 from probe.text.tokenization import PairedTokens, PairTokenizer, TokenizedSide, tokenizer_fingerprint
 from tests.support.tokenizers_zoo import BY_NAME, byte_level, metaspace_bpe, unigram, wordpiece
@@ -409,3 +410,22 @@ def test_many_texts_are_encoded_like_each_alone_on_any_number_of_cores(count: in
     assert encoded == [pairer.encode([example])[0] for example in examples]
     assert any(one.truncated for one in encoded) and not all(one.truncated for one in encoded)
     assert not [thread for thread in threading.enumerate() if "ThreadPool" in thread.name], "left behind, unfit to fork"
+
+
+@pytest.mark.parametrize("which", ["prompt", "output"])
+def test_a_text_of_megabytes_is_cut_before_it_is_tokenized(which: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same tokens as when nothing is cut first, of a text that is long enough for the cut."""
+    long, parts = " ".join(f"word {k}" for k in range(20_000)), {"prompt": "Say it:", "output": " the end"}
+    example = Example("e", **{name: value for name, value in (parts | {which: long}).items() if name == "prompt"},
+                      outputs=((parts | {which: long})["output"],))  # fmt: skip
+    sizes: list[int] = []
+    encode = Side.encode
+    monkeypatch.setattr(Side, "encode", lambda self, texts: sizes.extend(map(len, texts)) or encode(self, texts))
+    tokenizer = PairTokenizer(BYTES, BYTES, max_length=32)
+    (found,) = tokenizer.encode([example])
+    assert max(sizes) < 64 * 33 + 64 < len(long) / 50
+    monkeypatch.setattr("probe.text.tokenization.beginning_dropped", lambda text, most: text)
+    monkeypatch.setattr("probe.text.tokenization.LONGEST_TOKEN", 10**9)
+    (whole,) = tokenizer.encode([example])
+    assert (found.student, found.text, found.prompt) == (whole.student, whole.text, whole.prompt)
+    assert found.truncated and whole.truncated
