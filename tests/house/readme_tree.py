@@ -86,7 +86,7 @@ def folders_of_code() -> set[str]:
     """Folders of tracked Python files; folders of tests that mirror a room are named by `tests/` alone."""
     folders = {f"{Path(path).parent.as_posix()}/" for path in tracked() if path.endswith(".py")}
     mirrors = ("tests/probe/", "tests/app/", "tests/analysis/")
-    return {folder for folder in folders if not folder.startswith(mirrors)}
+    return {folder for folder in folders - {"./"} if not folder.startswith(mirrors)}  # ./ holds setup.py
 
 
 def lines_of(folder: str) -> dict[str, str]:
