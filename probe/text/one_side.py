@@ -17,6 +17,7 @@ from probe.text.axis import TokenAxis
 from probe.text.display import vocabulary_displays
 from probe.text.spans import (
     Span,
+    beginning_dropped,
     byte_offsets,
     changed_groups,
     is_plain,
@@ -33,10 +34,6 @@ FINGERPRINT_TEXT = (
 # Names that end a text, for a bare `tokenizers.Tokenizer`, which has no roles.
 END_NAMES = ("</s>", "<|endoftext|>", "<eos>", "<|end_of_text|>", "<|im_end|>", "[SEP]")
 BEGIN_NAMES = ("<s>", "<|startoftext|>", "<bos>", "<|begin_of_text|>", "<|im_start|>", "[CLS]")
-
-
-LONGEST_TOKEN = 64  # characters; a text has more only where it is spaces or rules, line after line
-SPACE = re.compile(r"(?<=\S)\s(?=\S)")
 
 
 @dataclass(frozen=True)
@@ -199,19 +196,6 @@ class Side:
             eos=self._eos,
         )
         return [piece or "" for piece in pieces], displays
-
-
-def beginning_dropped(text: str, most: int) -> str:
-    """``text`` or, where that is far above ``most`` tokens, an end of it that begins with a space between two words.
-
-    Only the last tokens of a long prompt are kept, and those do not depend on words so far before: a text of megabytes
-    need not be tokenized for them.
-    """
-    start = len(text) - LONGEST_TOKEN * most
-    if start <= 0:
-        return text
-    space = SPACE.search(text, start)
-    return text[space.start() if space and space.start() < start + LONGEST_TOKEN else start :]
 
 
 def tokenizer_fingerprint(tokenizer: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 
@@ -10,6 +11,8 @@ import numpy as np
 Span = tuple[int, int]
 # Letters that can melt into the one before them although they are no marks: Hangul jamo and half-width voicing.
 JOINING_LETTERS = (("\u1160", "\u11ff"), ("\u3131", "\u318e"), ("\ud7b0", "\ud7ff"), ("\uff9e", "\uffdc"))
+LONGEST_TOKEN = 64  # characters; a text has more only where it is spaces or rules, line after line
+SPACE = re.compile(r"(?<=\S)\s(?=\S)")
 
 
 def byte_offsets(text: str) -> Sequence[int]:
@@ -171,3 +174,16 @@ def is_plain(offsets: Sequence[Span]) -> bool:
             return False
         reached = end
     return True
+
+
+def beginning_dropped(text: str, most: int) -> str:
+    """``text`` or, where that is far above ``most`` tokens, an end of it that begins with a space between two words.
+
+    Only the last tokens of a long prompt are kept, and those do not depend on words so far before: a text of megabytes
+    need not be tokenized for them.
+    """
+    start = len(text) - LONGEST_TOKEN * most
+    if start <= 0:
+        return text
+    space = SPACE.search(text, start)
+    return text[space.start() if space and space.start() < start + LONGEST_TOKEN else start :]

@@ -13,8 +13,8 @@ from tokenizers import Encoding
 
 from probe.errors import DamagedError, DataError, UsageError
 from probe.text.examples import Example
-from probe.text.one_side import LONGEST_TOKEN, Side, TokenizedSide, beginning_dropped, tokenizer_fingerprint
-from probe.text.spans import Span, byte_offsets
+from probe.text.one_side import Side, TokenizedSide, tokenizer_fingerprint
+from probe.text.spans import LONGEST_TOKEN, Span, beginning_dropped, byte_offsets
 
 __all__ = ["PairTokenizer", "PairedTokens", "TokenizedSide", "tokenizer_fingerprint"]
 

@@ -15,7 +15,7 @@ PACKAGES = ("probe", "app", "analysis")
 
 # Step by step from the bottom. A room may use rooms of lower steps and itself; rooms of one step do not use each other.
 STEPS: tuple[tuple[str, ...], ...] = (
-    ("probe/errors", "probe/version"),
+    ("probe/errors", "probe/version", "probe/held"),
     ("probe/files", "probe/cli", "probe"),
     ("probe/journal",),
     ("probe/text",),
