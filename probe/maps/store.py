@@ -169,7 +169,7 @@ class MapStore:
         if len(self._keys) != len(table):
             found = f"{len(table)} rows, but {len(self._keys)} keys"
             raise DamagedError(f"{self.path / INDEX}: {found}. Make the {KIND} again.")
-        if empty := next((name for name in SCHEMA.names if table[name].null_count), None):
+        if empty := next((name for name in (*_IDENTITY, "category") if table[name].null_count), None):
             raise DamagedError(f"{self.path / INDEX}: a row has nothing as {empty}. Make the {KIND} again.")
         if len(table.group_by(list(_IDENTITY)).aggregate([])) != len(table):
             raise DamagedError(
