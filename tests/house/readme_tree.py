@@ -19,6 +19,7 @@ FOLDERS = {
     "probe/gold/": "manual alignments: read, checked, compared, moved",
     "probe/scoring/": "numbers: maps against gold, intervals, tables",
     "probe/plotting/": "pictures",
+    "probe/notebook/": "maps and gold in a notebook",
     "probe/models/": "students and teachers, the attention module, checkpoints",
     "probe/extraction/": "from a checkpoint to maps",
     "probe/distillation/": "training",
