@@ -79,8 +79,11 @@ def tracked() -> list[str]:
 
 
 def folders_of_code() -> set[str]:
-    """Folders of tracked Python files; folders of tests that mirror a room are named by `tests/` alone."""
-    folders = {f"{Path(path).parent.as_posix()}/" for path in tracked() if path.endswith(".py")}
+    """Folders of tracked Python files; folders of tests that mirror a room are named by `tests/` alone.
+
+    setup.py, which says what a wheel holds, has none.
+    """
+    folders = {f"{Path(path).parent.as_posix()}/" for path in tracked() if path.endswith(".py") and "/" in path}
     mirrors = ("tests/probe/", "tests/app/", "tests/analysis/")
     return {folder for folder in folders if not folder.startswith(mirrors)}
 
