@@ -119,6 +119,8 @@ def measure(checkpoints: Sequence[Path], options: KeyQueryOptions) -> KeyQuerySp
         stages = stages_of(source, pairs, int(checkpoint.config.settings.get("seed", 0)))
         labels = {
             "schema_version": SCHEMA_VERSION,
+            "data": options.data.name,
+            "n_texts": len(examples),
             "signature": signature(options, source, sha256_of(checkpoint.directory / MANIFEST)),
             "checkpoint": source.checkpoint,
             "method": source.method,
@@ -255,6 +257,8 @@ def matching_change(figures: pd.DataFrame) -> list[dict[str, Any]]:
 def lines_of(figures: pd.DataFrame, written: Sequence[Path]) -> Iterator[str]:
     """The printed table: a column for each checkpoint and stage; then what the matching term changed."""
     columns = [f"{row.checkpoint} {row.stage}" for row in figures.itertuples()]
+    if "data" in figures:
+        yield f"of the {figures['n_texts'].iloc[0]} texts of {figures['data'].iloc[0]}"
     yield f"{'':22}" + "".join(f"{name:>24}" for name in columns)
     for name in DISTANCES_SHOWN:
         yield f"{name:22}" + "".join(f"{value:>24.4f}" for value in figures[name])

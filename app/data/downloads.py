@@ -1,4 +1,4 @@
-"""Downloads of what is on screen: its cells as CSV, the map or the difference of two maps as PNG or SVG."""
+"""What can be downloaded: the cells on screen as CSV, a map or the difference of two as a picture or a page."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pandas as pd
 
 from app.data.view import Shown
 from probe.maps.attention_map import AttentionMap
-from probe.scoring.aggregation import cropped, cropped_gold
+from probe.scoring.aggregation import UNITS, cropped, cropped_gold
 from probe.scoring.tables import write_csv
 
 LEADING = ("example_id", "checkpoint", "direction", "normalisation", "unit")
@@ -37,6 +37,14 @@ def file_stem(amap: AttentionMap) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip(".-")[:120] or "map"
 
 
+def shown_stem(shown: Shown) -> str:
+    """The file name of what is on screen: with its unit, and its window where that is not the whole map."""
+    (top, bottom), (left, right) = shown.window.rows, shown.window.columns
+    parts = [] if shown.unit == UNITS[0] else [shown.unit]
+    parts += [] if shown.window.holds_all(shown.amap) else [f"s{top}-{bottom - 1}-t{left}-{right - 1}"]
+    return "_".join([file_stem(shown.amap), *parts])
+
+
 def csv_bytes(maps: Sequence[Shown]) -> bytes:
     """The cells of the maps on screen, one row a cell, in UTF-8 with a byte order mark.
 
@@ -54,7 +62,7 @@ def csv_bytes(maps: Sequence[Shown]) -> bytes:
 
 
 def picture_bytes(picture: Picture, kind: str) -> bytes:
-    """The window as ``png`` or ``svg``, on the colour scale of the page."""
+    """The window as ``png``, ``svg`` or ``pdf``, on the colour scale of the page."""
     from probe import plotting  # matplotlib is not loaded before the first download
 
     shown = picture.shown
@@ -69,3 +77,12 @@ def picture_bytes(picture: Picture, kind: str) -> bytes:
         axes = plotting.difference_heatmap(*maps, gold=gold, vmax=picture.top)
     with tempfile.TemporaryDirectory() as folder:
         return plotting.save_figure(axes, Path(folder) / f"map.{kind}").read_bytes()
+
+
+def html_bytes(shown: Shown) -> bytes:
+    """The window on screen as one HTML file: static, no script, nothing loaded, light and dark."""
+    from probe.notebook.picture import map_html
+
+    unit = "target" if shown.unit == UNITS[0] else shown.unit
+    window = (shown.window.rows, shown.window.columns)
+    return map_html(shown.amap, shown.gold, unit, window, page=True).encode()

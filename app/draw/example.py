@@ -8,13 +8,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app.data import view
-from app.data.downloads import Picture, csv_bytes, file_stem, picture_bytes
+from app.data.downloads import Picture, csv_bytes, html_bytes, picture_bytes, shown_stem
 from app.data.view import Pin, Shown
 from app.draw import links
 from app.draw import map as draw_map
 from app.draw.palette import Palette
 from probe.maps.attention_map import AttentionMap
 
+MIME = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 HOW_TO_READ = """
 - Each **row** is a token the student predicts, each **column** a token the teacher predicts, from the same text.
 - A strong colour: the two are matched strongly. In **t2s** maps each row sums to 1, in **s2t** maps each column.
@@ -55,19 +56,31 @@ def draw_steps(amap: AttentionMap, ids: list[str], current: str) -> None:
 
 
 def draw_downloads(pictures: Sequence[Picture], stem: str, maps: Sequence[Shown] = ()) -> None:
-    """PNG and SVG of each picture, and CSV of the cells of ``maps`` (those of the pictures), as they are on screen."""
-    for kind in ("png", "svg"):
+    """Each picture in every format, HTML of each map, and CSV of the cells of ``maps``, as they are on screen."""
+    for kind, mime in MIME.items():
         for number, picture in enumerate(pictures, 1):
             st.download_button(
                 kind.upper() if len(pictures) == 1 else f"{kind.upper()} {number}",
                 data=functools.partial(picture_bytes, picture, kind),
-                file_name=f"{file_stem(picture.shown.amap)}{'-difference' if picture.reference else ''}.{kind}",
-                mime="image/png" if kind == "png" else "image/svg+xml",
+                file_name=f"{shown_stem(picture.shown)}{'-difference' if picture.reference else ''}.{kind}",
+                mime=mime,
                 icon=":material/download:",
                 on_click="ignore",
                 key=f"{kind}-{number}",
                 help=_picture_help(picture, number),
             )
+    whole = [picture.shown for picture in pictures if picture.reference is None]
+    for number, shown in enumerate(whole, 1):
+        st.download_button(
+            "HTML" if len(whole) == 1 else f"HTML {number}",
+            data=functools.partial(html_bytes, shown),
+            file_name=f"{shown_stem(shown)}.html",
+            mime="text/html",
+            icon=":material/download:",
+            on_click="ignore",
+            key=f"html-{number}",
+            help="What is on screen as one page that loads nothing, for a mail or a supplement.",
+        )
     st.download_button(
         "CSV",
         data=functools.partial(csv_bytes, maps or [picture.shown for picture in pictures]),

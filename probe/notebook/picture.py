@@ -16,6 +16,8 @@ from probe.gold.record import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.scoring.metrics import gold_cells
 
+Window = tuple[tuple[int, int], tuple[int, int]]  # half-open ranges of student rows and of teacher columns
+
 MOST = 40  # targets a side that are drawn
 LEAST = 0.02  # lighter cells are left out: nobody sees them
 CELL, LETTER, LABEL = 15, 6.7, 14  # pixels of a cell and of a letter; columns of a label
@@ -52,13 +54,20 @@ class Table:
     rows: Sequence[Sequence[str]]
 
 
-def map_html(amap: AttentionMap, gold: Gold | None = None, unit: str = "target") -> str:
-    """The map with its gold. Raises DataError for gold on other tokens."""
+def map_html(
+    amap: AttentionMap, gold: Gold | None = None, unit: str = "target", window: Window | None = None, *,
+    page: bool = False,
+) -> str:  # fmt: skip
+    """The map, or a window of it, with its gold; ``page``: as a whole HTML file.
+
+    Raises:
+        DataError: gold on other tokens. UsageError: the window is empty or leaves the map.
+    """
     from probe.plotting import outcomes  # with matplotlib: half a second, and most notebooks draw anyway
     from probe.plotting.layout import View
 
     sure, possible = gold_cells(amap, gold)
-    view = View.of(amap, MOST, unit=unit)
+    view = View.of(amap, MOST, window, unit)
     marks = {name: cells[view.cells] for name, cells in outcomes(amap, sure, possible).items()} if gold else {}
     weights = amap.weights[view.cells]
     picture = _picture(
@@ -68,7 +77,7 @@ def map_html(amap: AttentionMap, gold: Gold | None = None, unit: str = "target")
     )  # fmt: skip
     size = f"{len(amap.student)} student × {len(amap.teacher)} teacher {unit}s"
     lines = [" · ".join((amap.checkpoint, amap.direction, amap.normalisation, size)), view.note, _short(amap.text)]
-    return _render(amap.example_id, lines, picture=picture)
+    return _render(amap.example_id, lines, picture=picture, page=page)
 
 
 def gold_html(gold: Gold) -> str:
@@ -145,7 +154,7 @@ def _template() -> Template:
 
 
 def _render(
-    head: str, lines: Sequence[str], *, table: Table | None = None, picture: Picture | None = None
+    head: str, lines: Sequence[str], *, table: Table | None = None, picture: Picture | None = None, page: bool = False
 ) -> str:  # fmt: skip
     shown = [line for line in lines if line]
-    return _template().render(head=head, lines=shown, table=table, picture=picture)
+    return _template().render(head=head, lines=shown, table=table, picture=picture, page=page)

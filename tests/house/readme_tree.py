@@ -21,6 +21,7 @@ FOLDERS = {
     "probe/pairing/": "two tokenizers, before any training",
     "probe/scoring/": "numbers: maps against gold, intervals, tables",
     "probe/plotting/": "pictures",
+    "probe/notebook/": "maps and gold in a notebook",
     "probe/models/": "students and teachers, the attention module, checkpoints",
     "probe/extraction/": "from a checkpoint to maps",
     "probe/distillation/": "training",
@@ -83,8 +84,11 @@ def tracked() -> list[str]:
 
 
 def folders_of_code() -> set[str]:
-    """Folders of tracked Python files; folders of tests that mirror a room are named by `tests/` alone."""
-    folders = {f"{Path(path).parent.as_posix()}/" for path in tracked() if path.endswith(".py")}
+    """Folders of tracked Python files; folders of tests that mirror a room are named by `tests/` alone.
+
+    setup.py, which says what a wheel holds, has none.
+    """
+    folders = {f"{Path(path).parent.as_posix()}/" for path in tracked() if path.endswith(".py") and "/" in path}
     mirrors = ("tests/probe/", "tests/app/", "tests/analysis/")
     return {folder for folder in folders - {"./"} if not folder.startswith(mirrors)}  # ./ holds setup.py
 

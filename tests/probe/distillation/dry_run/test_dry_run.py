@@ -69,8 +69,8 @@ def test_the_page_for_people(no_network: Path, capsys: pytest.CaptureFixture[str
     assert main([*arguments, "precision=fp16"]) == 0
     page = capsys.readouterr().out
     for line in (
-        "* steps                   7\n",
-        "  max_length              256\n",
+        "* steps                   --set    7\n",
+        "  max_length              recipe   256\n",
         "the recipe's new_* settings",
         "measured here",
     ):
