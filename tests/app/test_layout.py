@@ -11,6 +11,7 @@ import pytest
 from probe.gold.reading import write_gold
 from tests.support import tiny
 from tests.support.dashboard import app_maps, browser
+from tests.support.dashboard.app_files import make_clouds, make_run
 from tests.support.dashboard.app_layout import faults
 
 WHY_NOT = browser.missing()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,8 +10,9 @@ import pytest
 from probe.aligners import ALIGNERS
 from probe.aligners.cells import group_cells
 from probe.text.axis import TokenAxis
+from tests.support import ROOT
 
-GOLDEN = json.loads((Path(__file__).parent / "golden" / "aligners.json").read_text(encoding="utf-8"))
+GOLDEN = json.loads((ROOT / "tests/golden/aligners.json").read_text(encoding="utf-8"))
 
 
 def _axis(side: dict) -> TokenAxis:

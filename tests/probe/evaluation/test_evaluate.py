@@ -147,7 +147,7 @@ def evaluate(room: Path, *more: str) -> int:
 
 def test_a_response_that_was_altered_is_drawn_again(tmp_path: Path) -> None:
     path = tmp_path / "responses.jsonl"
-    drawn = [Drawn(key, f"text {key}", 2, True, False) for key in "klm"]
+    drawn = [DrawnResponse(key, f"text {key}", 2, True, False) for key in "klm"]
     with ResponseJournal(path) as journal:
         for one in drawn:
             journal.add(one)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from probe.scoring.alignment import links_from_map
 from probe.scoring.monotone import FLOOR, monotone_map, monotone_posterior
+from tests.support import ROOT
 from tests.support.strategies import law
 
 LAW = law(60)
@@ -96,7 +96,7 @@ def test_what_all_paths_pay_alike_changes_nothing(shape, factor):
 
 def test_itermax_as_the_package_simalign_does_it():
     """Frozen links of simalign 0.4's own iter_max on 60 maps, 2 and 3 rounds; on some the paper's algorithm differs."""
-    cases = json.loads((Path(__file__).parent / "golden" / "simalign_itermax.json").read_text(encoding="utf-8"))
+    cases = json.loads((ROOT / "tests/golden/simalign_itermax.json").read_text(encoding="utf-8"))
     apart = 0
     for case in cases["maps"]:
         weights = np.array(case["weights"])
