@@ -130,6 +130,8 @@ def one_writer(path: Path | str) -> Iterator[None]:
         try:
             lock.acquire(blocking=False)
         except Timeout as error:
+            if not os.path.lexists(lock.lock_file):  # it could not be made, which filelock takes for waiting
+                raise DiskError(f"cannot write {path}: no lock can be made beside it. Choose another --out.") from error
             raise DiskError(f"another run writes to {path}. Wait until it ends, or choose another --out.") from error
     try:
         yield

@@ -57,11 +57,11 @@ def resume_state(setup: Setup, optimiser: torch.optim.Optimizer, directory: Path
         saved = json.loads(pointer.read_text(encoding="utf-8"))
         check_seal(saved, KEYS, pointer, required=True)
         step, file, digest, begun, inputs, curve = (saved[key] for key in KEYS)
+        refuse_outside(directory, file, "saved state")
         settings = setup.config.as_dict()
         if changed := sorted(key for key in settings if begun.get(key) != settings[key]):
             raise UsageError(f"{directory} was begun with another {', '.join(changed)}; set it so, or delete it.")
         check_inputs(inputs, setup.inputs, directory)
-        refuse_outside(directory, file, "saved state")
         if not (directory / file).is_file() or sha256_of(directory / file) != digest:
             raise DamagedError(f"{directory / file} is missing or altered; delete {directory} to start again.")
         state = load_file(directory / file)

@@ -146,7 +146,6 @@ def test_the_type_and_the_shape_are_part_of_weights() -> None:
 def test_what_changed_is_named(tmp_path: Path) -> None:
     now = {"a": "1", "b": "2", "c": "3"}
     check_inputs(dict(now), now, tmp_path)
-    check_inputs(None, now, tmp_path)  # a state of a version that noted nothing
     with pytest.raises(UsageError, match=r"was begun with other contents of: b, d\. Put them back .* start again\.$"):
         check_inputs({"a": "1", "b": "0", "c": "3", "d": "4"}, now, tmp_path)
     with pytest.raises(UsageError, match="contents of: c"):
