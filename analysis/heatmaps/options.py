@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import argparse
 import re
+from typing import TYPE_CHECKING
 
-from analysis.heatmaps.files import CellRanges, Look
+from analysis.heatmaps.files import Look
 from probe import cli
 from probe.gold.reading import Link
 from probe.scoring.aggregation import UNITS
+
+if TYPE_CHECKING:
+    from probe.plotting.layout import CellRanges
 
 POINTS = {"in": 72.0, "cm": 72 / 2.54, "mm": 72 / 25.4, "pt": 1.0}
 NARROW, WIDE = 144.0, 3600.0  # points: 2 and 50 inches; the names of the axes need the first

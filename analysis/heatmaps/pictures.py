@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from analysis.heatmaps.files import CellRanges, Drawing, DrawingJob, Look, file_names, source_hash, unique_names
+from analysis.heatmaps.files import Drawing, DrawingJob, Look, file_names, source_hash, unique_names
 from probe.errors import UsageError
 from probe.gold.reading import Gold
 from probe.maps.attention_map import AttentionMap
 from probe.maps.store import MapStore
 from probe.scoring.aggregation import UNITS, in_unit
+
+if TYPE_CHECKING:
+    from probe.plotting.layout import CellRanges
 
 Scale = Literal["0-1", "run", "map"]
 KEY = ("example_id", "direction", "normalisation")  # what maps of a grid or a difference share

@@ -223,7 +223,7 @@ def origins(path: Path | str, overrides: Sequence[str] = ()) -> dict[str, str]:
     }
 
 
-def _read_values(path: Path) -> dict[str, Any]:
+def _read_values(path: Path) -> dict[Any, Any]:
     import yaml
 
     if not path.is_file():

@@ -131,7 +131,7 @@ def _per_byte(texts: Sequence[TextLikelihood], name: str) -> float:
     return sum(getattr(text, name) for text in texts) / size if size else math.nan
 
 
-def _means(texts: Sequence[TextLikelihood], start: float) -> dict[str, float]:
+def _means(texts: Sequence[TextLikelihood], start: float) -> dict[str, float | int]:
     own, teacher = _per_byte(texts, "bits"), _per_byte(texts, "teacher_bits")
     chunks = sum(text.chunks for text in texts) or math.nan
     return {

@@ -141,7 +141,8 @@ def test_settings_reach_the_recipe_and_leave_without_this_machines_folders(root:
     places = Places(tmp_path / "out", tmp_path / "texts")
     first = plan.runs("1")[0]
     given = dict(one.split("=", 1) for one in overrides(first, places))
-    assert json.loads(given["data"]) == [f"{tmp_path}/texts/dolly-dev.jsonl"] and given["seed"] == "0"
+    slices = [f"{tmp_path}/out/slices/{name}.jsonl" for name in ("held", "more")]
+    assert json.loads(given["data"]) == slices and given["seed"] == "0"
     config = TrainConfig("sft", "sft", f"{tmp_path}/out/runs/start-s0", (f"{tmp_path}/texts/a.jsonl",))
     plain = settings_of(config, places)
     assert plain["data"] == ["{data}/a.jsonl"] and plain["student"] == "{runs}/start-s0"

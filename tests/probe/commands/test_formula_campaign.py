@@ -27,12 +27,22 @@ from tests.support.reports import PROVENANCE
 from tests.support.spreadsheet import live_cells
 
 NAMES = ("=1+1", "@SUM(A1;=2)")  # of checkpoints, which are directories
-WRITERS = {  # who writes CSV: each is run below, but for probe_curve, whose only string is a signature of ours
+WRITERS = {  # who writes CSV: each is run below
     "probe/scoring/report.py", "probe/commands/gold_agree.py", "probe/evaluation/evaluate.py",
-    "probe/distillation/probe_curve.py",
     "analysis/failures.py", "analysis/heatmaps/files.py", "analysis/key_query.py", "analysis/sensitivity.py",
     "analysis/imposed_maps.py", "app/data/downloads.py", "app/server/export_worker.py",
 }  # fmt: skip
+UNTRIED = {  # not run here, and why
+    "probe/distillation/probe_curve.py": "its only string is a signature of ours",
+    "probe/distillation/stopping.py": "the same",
+    "probe/distillation/held_out.py": "its ids and categories go through the same write_csv",
+    "probe/api.py": "Maps.to_csv: the same cells as the downloads of the dashboard",
+    "probe/notebook/one_map.py": "the same for one map",
+    "probe/commands/pair.py": "its own tests write tokens of a hostile tokenizer",
+    "analysis/aligners.py": "names of aligners and of pairs, which the command line gives",
+    "analysis/study/records.py": "names of arms, which a plan of ours gives",
+    "analysis/study/command.py": "the same",
+}
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +173,7 @@ def test_nobody_writes_csv_in_another_way():
         calls = (node for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Call))
         for call in calls:
             callers.setdefault(ast.unparse(call.func).split(".")[-1], set()).add(str(path.relative_to(ROOT)))
-    assert callers["write_csv"] == WRITERS
+    assert callers["write_csv"] == WRITERS | set(UNTRIED)
     assert callers["to_csv"] == {"probe/scoring/tables.py"} and not {"writer", "DictWriter"} & set(callers)
 
 

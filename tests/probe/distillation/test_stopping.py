@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from probe.distillation import stopping, trainer
+from probe.distillation import stopping
+from probe.distillation.engine import Engine
 from probe.distillation.trainer import train
 from probe.errors import DamagedError
 from tests.support import tiny
@@ -106,17 +107,17 @@ def test_resumed_it_leaves_the_same_bits(
         "save_every": 2,
     }  # fmt: skip
     whole = train(config(room, method, **settings), tmp_path / "whole")
-    real = trainer.train_step
+    real = Engine.train_step
 
     def stops(engine: Any, pairs: Any, step: int) -> Any:
         if step == cut:
             raise KeyboardInterrupt
         return real(engine, pairs, step)
 
-    monkeypatch.setattr(trainer, "train_step", stops)
+    monkeypatch.setattr(Engine, "train_step", stops)
     with pytest.raises(KeyboardInterrupt):
         train(config(room, method, **settings), tmp_path / "cut")
-    monkeypatch.setattr(trainer, "train_step", real)
+    monkeypatch.setattr(Engine, "train_step", real)
     again = train(config(room, method, **settings), tmp_path / "cut", resume=True)
     assert whole["best_step"] == best and whole["stopped_step"] == 7
     assert again == whole and curve(tmp_path / "cut") == curve(tmp_path / "whole")
