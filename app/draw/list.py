@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import pandas as pd
@@ -206,7 +207,7 @@ def list_key(what: str, listing: Listing, current: str | None) -> str:
 
     A row that was clicked is marked already: the key stays, and with it the place to which the list was scrolled.
     """
-    base = f"list {what}"
+    base = f"list {hashlib.sha256(what.encode('utf-8', 'backslashreplace')).hexdigest()[:12]}"  # names stay out of keys
     number = st.session_state.get("list number", 0)
     state = st.session_state.get(f"{base} {number}")
     if state is not None:

@@ -59,7 +59,7 @@ def _seal_again(directory: Path, file: Path) -> None:
         if entry.is_file():
             value = {**json.loads(entry.read_text(encoding="utf-8")), "sha256": sha256_of(file)}
             value.pop(SEAL, None)
-            write_json(entry, sealed(value) if entry.name != "state.json" else value)
+            write_json(entry, sealed(value))
     if (directory / MANIFEST).is_file():
         manifest = json.loads((directory / MANIFEST).read_text(encoding="utf-8"))
         write_manifest(directory, manifest["kind"], manifest["schema_version"], manifest["provenance"])
