@@ -37,7 +37,7 @@ def model_card(setup: Setup, metrics: dict[str, Any]) -> str:
             "",
             "## Numbers on held-out text",
             "",
-            "`ce`, its parts and accuracies are per student target, `bits_per_byte` per byte of text, `chunk_*` per chunk.",
+            "Losses and accuracies are per student target, `bits_per_byte` per byte of text, `chunk_*` per chunk.",
             "",
             "| quantity | before | after |",
             "|---|---|---|",
