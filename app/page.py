@@ -39,5 +39,6 @@ def main() -> None:
     page.run()
 
 
-with PAGES.turn():
-    main()
+if __name__ == "__main__":  # a process that multiprocessing spawns runs this file again, under another name
+    with PAGES.turn():
+        main()

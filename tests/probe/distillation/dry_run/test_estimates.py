@@ -126,7 +126,9 @@ def test_bytes_of_the_passes_are_those_of_real_ones(name: str, values: dict[str,
     train = recipe(PAIR[0], **{"precision": "fp32", "gradient_checkpointing": False, **values})
     traced = passes_bytes(small(name), train, 2, 64)
     measured = measured_bytes(small(name), train, 2, 64)
-    assert 0.98 * measured < traced < 1.2 * measured
+    # On a CPU with bf16 units its kernels pack their inputs, which no trace sees: 7 % (llama, November 2026).
+    least = 0.92 if train.precision == "bf16" else 0.98
+    assert least * measured < traced < 1.2 * measured
 
 
 def measured_bytes(config: PretrainedConfig, train: TrainConfig, rows: int, length: int) -> int:
