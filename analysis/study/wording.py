@@ -105,6 +105,8 @@ def dose_finding(dose: pd.DataFrame, pair: str) -> str:
     if row["p"] < SIGNIFICANT:
         way = "costs" if row["value"] > 0 else "saves"
         return f"{pair}: a wholly wrong map {way} {abs(row['value']):.4f} bits per byte against the right one ({slope})"
+    if not row["standard_error"]:
+        return f"{pair}: nothing can be said, for all runs ended in the same state (their start, if stopping kept it)"
     return f"{pair}: no effect of a wrong map was seen (slope {slope}; {row['detectable']:.4f} would have been)"
 
 

@@ -33,13 +33,13 @@ def address(folder: Path) -> Iterator[str]:
         yield address
 
 
-def hover_text(page: Any, x: float = 0.6, y: float = 0.5) -> str:
+def hover_text(page: Any, x: float = 0.6, y: float = 0.5, attempts: int = 300) -> str:
     """The tooltip at these fractions of the part of the chart that is in the window; "" where no cell lies."""
     box = page.locator(browser.MAP).first.bounding_box()
     bottom = min(box["y"] + box["height"], 900)
     place = (box["x"] + x * box["width"], box["y"] + y * (bottom - box["y"]))
     tooltip = page.locator("#vg-tooltip-element.visible")
-    for attempt in range(50):  # the chart hears the pointer only once its scripts run
+    for attempt in range(attempts):  # the chart hears the pointer only once its scripts run
         page.mouse.move(place[0] + attempt % 3, place[1])
         page.wait_for_timeout(100)
         if tooltip.count():
@@ -176,7 +176,8 @@ def test_hostile_tokens_are_text_and_nothing_leaves_this_machine(page, address):
     browser.settle(page)
     main = page.locator("[data-testid='stMain']")
     assert all(payload in main.inner_text() for payload in app_maps.HOSTILE)
-    seen = " ".join(hover_text(page, x, y) for x in (0.45, 0.6, 0.75) for y in (0.4, 0.5, 0.6))
+    places = [(x, y) for x in (0.45, 0.6, 0.75) for y in (0.4, 0.5, 0.6)]
+    seen = " ".join(hover_text(page, x, y, attempts=50) for x, y in places)
     assert any(payload in seen for payload in app_maps.HOSTILE)
     page.get_by_text("This map as a table").click()
     browser.settle(page)

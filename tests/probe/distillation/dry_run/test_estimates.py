@@ -126,8 +126,10 @@ def test_bytes_of_the_passes_are_those_of_real_ones(name: str, values: dict[str,
     train = recipe(PAIR[0], **{"precision": "fp32", "gradient_checkpointing": False, **values})
     traced = passes_bytes(small(name), train, 2, 64)
     measured = measured_bytes(small(name), train, 2, 64)
-    # On a CPU with bf16 units its kernels pack their inputs, which no trace sees: 7 % (llama, November 2026).
-    least = 0.92 if train.precision == "bf16" else 0.98
+    # oneDNN's AVX-512 kernels hold a working space in bf16 that no trace sees: 7 % (llama); held to AVX2
+    # by ONEDNN_MAX_CPU_ISA the same machine stays within 0.98 (measured November 2026).
+    unseen = train.precision == "bf16" and torch.backends.cpu.get_cpu_capability() == "AVX512"
+    least = 0.92 if unseen else 0.98
     assert least * measured < traced < 1.2 * measured
 
 
